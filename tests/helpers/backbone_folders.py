@@ -12,7 +12,15 @@ import torch
 
 transformers: Any = importlib.import_module("transformers")
 
-__all__ = ["save_bert", "save_recognizer", "save_timm", "save_vit", "save_whisper", "write_tokenizer"]
+__all__ = [
+    "save_bert",
+    "save_language_model",
+    "save_recognizer",
+    "save_timm",
+    "save_vit",
+    "save_whisper",
+    "write_tokenizer",
+]
 
 _WORDS = ("the", "cat", "sat", "on", "mat", "and", "it", "was", "not", "amused", "to", "be", "or")
 
@@ -56,6 +64,15 @@ def save_bert(folder: Path, *, sentences: bool = False, layers: int = 1) -> None
         (folder / "1_Pooling").mkdir(exist_ok=True)
         (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
         (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 32, "do_lower_case": false}')
+
+
+def save_language_model(folder: Path, texts: Sequence[str] = (" ".join(_WORDS),)) -> None:
+    """A GPT-2 of one layer that knows the words of some texts."""
+    write_tokenizer(folder, texts)
+    size = len(transformers.AutoTokenizer.from_pretrained(folder))
+    settings = transformers.GPT2Config(vocab_size=size, n_embd=16, n_layer=1, n_head=2, n_positions=96)
+    torch.manual_seed(0)
+    transformers.GPT2LMHeadModel(settings).save_pretrained(folder)
 
 
 def save_timm(folder: Path) -> None:

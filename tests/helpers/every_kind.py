@@ -57,7 +57,7 @@ LARGE = ("resnet18", "resnet34", "resnet50", "vgg", "convnext")
 READS = {"pretrained": ("image", "video"), "onnx": ("image", "video")}
 """The modalities of the model that `needs_of` has for an encoder, where it is not of all that the encoder reads."""
 
-CHOICES = frozenset({"auto", "recognizer"})
+CHOICES = frozenset({"auto", "recognizer", "generator"})
 """Encoders and heads that stand for others, one of which is chosen before a model is built."""
 
 TESTS = Path(__file__).parents[1]

@@ -10,7 +10,8 @@ import pytest
 from polysense.modalities.audio.encoders.cnn import AudioCNNConfig
 from polysense.modalities.image.encoders.timm import TimmConfig
 from polysense.modalities.text.encoders.transformer import TextTransformerConfig
-from polysense.nn.auto_encoder import AutoEncoderConfig, Circumstances
+from polysense.nn.auto_encoder import AutoEncoderConfig
+from polysense.nn.circumstances import Circumstances
 from polysense.nn.encoder import EncoderConfig
 from polysense.nn.pretrained import PretrainedConfig
 

@@ -14,7 +14,7 @@ from polysense.nn.encoder import EncoderConfig
 from polysense.presets import PRESETS, SMALL_TABLE, recipe_for
 from polysense.recipe import Recipe
 from polysense.tasks.generation.heads.ctc_attention import CTCAttentionHeadConfig
-from polysense.tasks.generation.heads.decoder import GenerationHeadConfig
+from polysense.tasks.generation.heads.generator import GeneratorHeadConfig
 from polysense.tasks.generation.heads.recognizer import RecognizerHeadConfig
 from polysense.tasks.generation.target import GenerationTargetConfig
 
@@ -119,8 +119,9 @@ def test_a_recording_and_its_text_are_speech_recognition() -> None:
     # A question about a recording, a caption of a film: nothing to align.
     for other in ("text", "image"):
         recipe = recipe_for([speech, guess("other", Role.INPUT, other), said], 1000)
-        assert isinstance(recipe.model.heads["said"], GenerationHeadConfig)
-        assert recipe.model.heads["said"].type == "generation"
+        own = recipe.model.heads["said"]
+        assert isinstance(own, GeneratorHeadConfig), "a language model where one is at hand"
+        assert own.scratch.type == "generation"
     assert from_scratch(recipe_for([speech, *TARGETS], 1000), "speech").type == "audio_cnn"
 
 

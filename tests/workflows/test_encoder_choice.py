@@ -10,13 +10,16 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from backbone_folders import save_bert, save_recognizer
+from backbone_folders import save_bert, save_language_model, save_recognizer, save_vit
+from PIL import Image
 
 import polysense
 from polysense.errors import ConfigError, WeightsError
 from polysense.modalities.text.encoders.transformer import TextTransformerConfig
 from polysense.nn.pretrained import PretrainedConfig
 from polysense.tasks.classification.heads.classification import ClassificationHeadConfig
+from polysense.tasks.generation.heads.decoder import GenerationHeadConfig
+from polysense.tasks.generation.heads.language_model import LanguageModelHeadConfig
 from polysense.tasks.generation.heads.pretrained_decoder import PretrainedDecoderHeadConfig
 from polysense.tasks.generation.heads.recognizer import RecognizerHeadConfig
 from polysense.workflows.comparison.sweep import make_variants
@@ -205,3 +208,55 @@ def test_a_recognizer_at_hand_writes_the_transcripts(
         RecognizerHeadConfig().requirements("said")
     with pytest.raises(ConfigError, match="scratch: classification writes no text"):
         RecognizerHeadConfig(scratch=ClassificationHeadConfig())
+
+
+def test_a_language_model_at_hand_generates_captions(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("POLYSENSE_CACHE", str(tmp_path / "cache"))
+    caplog.set_level("INFO", "polysense")
+    models = tmp_path / "models"
+    save_vit(models / "eye")
+    rows = []
+    captions = [f"the {color} one is number {i}" for i, color in enumerate(["red", "green", "blue", "yellow"] * 4)]
+    save_language_model(models / "speaker", captions)
+    for index, caption in enumerate(captions):
+        color = caption.split()[1]
+        Image.new("RGB", (32, 32), color).save(tmp_path / f"{index}.png")
+        rows.append({"photo": f"{index}.png", "caption": [caption, f"the one is {color}"]})
+    table = tmp_path / "rows.json"
+    table.write_text(json.dumps(rows))
+    kinds = {"photo": "image", "caption": "generation"}
+    named = pretrained_override(models)
+    head = prepare(table, target="caption", columns=kinds, overrides=named).recipe.model.heads["caption"]
+    assert isinstance(head, LanguageModelHeadConfig)
+    assert head.path == str(models / "speaker")
+    scratch = prepare(table, target="caption", columns=kinds, overrides=["pretrained=off"])
+    assert isinstance(scratch.recipe.model.heads["caption"], GenerationHeadConfig)
+    assert scratch.encoders["caption"] == "generation, trained from scratch: pretrained is off"
+    # An override of what only the one from scratch has is a vote for that one; of what both have, for neither.
+    voted = prepare(table, target="caption", columns=kinds, overrides=[*named, "model.heads.caption.num_layers=3"])
+    own = voted.recipe.model.heads["caption"]
+    assert isinstance(own, GenerationHeadConfig)
+    assert own.num_layers == 3
+    settings = ["training.epochs=1", "evaluation.bootstrap=0"]
+    run = polysense.fit(
+        table, target="caption", columns=kinds, pretrained=models, output=tmp_path / "run", progress=False,
+        overrides=settings,
+    )  # fmt: skip
+    assert "column 'caption': pretrained speaker (transformers, 0.0 million parameters)" in caplog.text
+    assert any("'photo': frozen features of" in message for message in caplog.messages)
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "head of caption" in page
+    before = run.bundle.predict(rows, root=tmp_path).frame
+    shutil.rmtree(models)
+    assert polysense.load(tmp_path / "run").predict(rows, root=tmp_path).frame.equals(before)
+
+
+def test_texts_of_texts_alone_start_from_no_language_model(table: Path, models: Path) -> None:
+    save_language_model(models / "speaker")
+    kinds = {"note": "text", "label": "generation"}
+    head = prepare(table, target="label", columns=kinds, overrides=pretrained_override(models))
+    assert isinstance(head.recipe.model.heads["label"], GenerationHeadConfig)

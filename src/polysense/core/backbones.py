@@ -66,7 +66,8 @@ class Backbones:
         known: Well-known ones, the best first; the first is the one that is downloaded where a download is allowed.
         kind: For a reason: "multilingual text".
         files: Of which a complete folder has one, beside its weights: tokenizers or processors.
-        encoders: Types of the encoders that can load one; the first that takes a folder or name loads it.
+        encoders: Types of the encoders that can load one; the first that takes a folder or name loads it. None of what
+            is no encoder, a language model that generates.
         rank: What a folder is worth to these cells, the lower the better, or why it does not suit them.
     """
 
@@ -75,6 +76,11 @@ class Backbones:
     files: tuple[str, ...]
     encoders: tuple[str, ...] = ("pretrained",)
     rank: Callable[[BackboneFolder], int | str] = _every
+
+    @property
+    def noun(self) -> str:
+        """What one is called: a text backbone, a language model."""
+        return f"{self.kind} backbone" if self.encoders else self.kind
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -19,8 +19,7 @@ names it by `path`.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -29,46 +28,18 @@ from polysense.config.codec import from_dict
 from polysense.config.limits import NonNegativeFloat
 from polysense.core import registry
 from polysense.core.backbones import Backbones
-from polysense.core.logs import get_logger
 from polysense.core.schema import Column, Requirements
 from polysense.core.unsupported import Unsupported
 from polysense.errors import ConfigError, WeightsError
-from polysense.nn.backbone_download import download
-from polysense.nn.backbones import (
-    PRETRAINED,
-    ModelFolder,
-    cache_folder,
-    choose,
-    encoders,
-    look_at,
-    snapshot,
-    survey,
-    whose,
-)
+from polysense.nn.backbone_search import BackboneSearch
+from polysense.nn.backbones import ModelFolder, cache_folder, encoder_loaders, encoders, look_at, snapshot, whose
+from polysense.nn.circumstances import Circumstances
 from polysense.nn.encoder import Encoder, EncoderConfig
 
-__all__ = ["AutoEncoderConfig", "Circumstances"]
+__all__ = ["AutoEncoderConfig"]
 
 _TUNED_ROWS, _FULLY_TUNED_ROWS = 5_000, 50_000
 _TUNED_BLOCKS = 2
-_MOST_REASONS = 4
-
-_log = get_logger("polysense.nn")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Circumstances:
-    """What the choice of an encoder depends on beside its column.
-
-    Attributes:
-        pretrained: auto, off, download, or a folder.
-        num_rows: Of the table.
-        on_gpu: Whether the training has a GPU.
-    """
-
-    pretrained: str = "auto"
-    num_rows: int = 0
-    on_gpu: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +99,8 @@ class AutoEncoderConfig(EncoderConfig):
         if self.path is not None:
             named, reason = self._of_path(self.path, modality, backbones, options)
             return named, f"{reason}; {why}"
-        config, reason = _Search(modality, backbones, options).run(here.pretrained)
+        loaders = encoder_loaders(modality, backbones, options)
+        config, reason = BackboneSearch(backbones, loaders).run(here.pretrained)
         if config is None:
             return self._from_scratch(modality, reason)
         return config, f"{reason}; {why}"
@@ -184,77 +156,6 @@ class AutoEncoderConfig(EncoderConfig):
             config = next(each.of_backbone(path, options) for each in encoders(backbones.encoders) if each.knows(path))
             where = "which the local Hugging Face cache does not hold, so it is asked of the hub"
         return config, f"pretrained {path}, a {config.framework} model, since path names it, {where}"
-
-
-class _Search:
-    """The search for a column's backbone where none is named."""
-
-    def __init__(self, modality: str, backbones: Backbones, options: Mapping[str, Any]) -> None:
-        self.modality, self.backbones, self.options = modality, backbones, options
-
-    def run(self, pretrained: str) -> tuple[EncoderConfig | None, str]:
-        """The encoder, None where nothing fits; and the reason."""
-        variable = os.environ.get(PRETRAINED, "").strip() or "auto"
-        chosen = variable if pretrained == "auto" else pretrained
-        if chosen == "off":
-            return None, f"{PRETRAINED} is off" if pretrained == "auto" else "pretrained is off"
-        reasons: list[str] = []
-        folder = next((each for each in (pretrained, variable) if each not in ("auto", "off", "download")), None)
-        if folder is not None:
-            named = f"the folder {Path(folder).name}" + ("" if folder == pretrained else f" that {PRETRAINED} names")
-            config, reason = self._folder(Path(folder).expanduser(), named)
-            if config is not None or folder == pretrained:
-                return config, reason
-            reasons.append(reason)
-        config, reason = self._cache()
-        if config is None and chosen == "download":
-            config, reason = self._hub()
-        return config, reason if config is not None else "; ".join([*reasons, reason])
-
-    def _folder(self, root: Path, named: str) -> tuple[EncoderConfig | None, str]:
-        models = survey(root)
-        model, config, refused = choose(models, self.modality, self.backbones, self.options)
-        if model is not None and config is not None:
-            return config, f"pretrained {_described(model, config)}, from {named}"
-        return None, f"{named} holds no {self.backbones.kind} backbone ({_listed(refused)})"
-
-    def _cache(self) -> tuple[EncoderConfig | None, str]:
-        root = cache_folder()
-        places = {name: snapshot(root, name) for name in self.backbones.names}
-        models = [look_at(place, name) for name, place in places.items() if place is not None]
-        model, config, refused = choose(models, self.modality, self.backbones, self.options)
-        if model is not None and config is not None:
-            return config, f"pretrained {_described(model, config)}, from the local Hugging Face cache"
-        broken = f" ({_listed(refused)})" if refused else ""
-        return None, (
-            f"the local Hugging Face cache holds none of the {len(places)} {self.backbones.kind} backbones that are "
-            f"looked for, such as {self.backbones.names[0]}{broken}"
-        )
-
-    def _hub(self) -> tuple[EncoderConfig | None, str]:
-        first = self.backbones.known[0]
-        try:
-            model = look_at(download(first), first.name)
-        except WeightsError as error:
-            _log.warning("%s", error)
-            return None, str(error)
-        _, config, refused = choose([model], self.modality, self.backbones, self.options)
-        if config is None:
-            return None, f"{first.name} was downloaded, and can't be used: {refused[first.name]}"
-        return config, f"pretrained {_described(model, config)}, downloaded from the Hugging Face hub"
-
-
-def _described(model: ModelFolder, config: EncoderConfig) -> str:
-    return f"{model.name} ({config.framework}, {model.parameters / 1e6:.1f} million parameters)"
-
-
-def _listed(refused: Mapping[str, str]) -> str:
-    """Models and why they were passed over."""
-    if not refused:
-        return "it holds no model's folder: none with a config.json"
-    each: Sequence[str] = [f"{name}: {reason}" for name, reason in refused.items()]
-    more = f"; and {len(each) - _MOST_REASONS} more" if len(each) > _MOST_REASONS else ""
-    return "; ".join(each[:_MOST_REASONS]) + more
 
 
 def _tuned(tune: str | int) -> str:

@@ -22,10 +22,10 @@ import functools
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from safetensors import SafetensorError, safe_open
 
@@ -38,7 +38,19 @@ from polysense.core.logs import get_logger
 from polysense.errors import WeightsError
 from polysense.nn.encoder import EncoderConfig
 
-__all__ = ["PRETRAINED", "ModelFolder", "cache_folder", "choose", "encoders", "look_at", "snapshot", "survey", "whose"]
+__all__ = [
+    "PRETRAINED",
+    "Loader",
+    "ModelFolder",
+    "cache_folder",
+    "choose",
+    "encoder_loaders",
+    "encoders",
+    "look_at",
+    "snapshot",
+    "survey",
+    "whose",
+]
 
 PRETRAINED = "POLYSENSE_PRETRAINED"
 """The environment variable that names a folder of models, or says `off`, where a recipe says `auto`."""
@@ -73,6 +85,26 @@ class ModelFolder:
     def encoder(self, backbones: Backbones) -> type[EncoderConfig] | None:
         """The encoder that loads it, of those that a modality has."""
         return next((each for each in encoders(backbones.encoders) if each.loads(self.folder.settings)), None)
+
+
+C = TypeVar("C")  # the config of what is chosen
+
+
+@dataclass(frozen=True)
+class Loader(Generic[C]):
+    """How models of one format become what a column or a target takes.
+
+    Attributes:
+        framework: The library that loads them.
+        loads: Whether a config.json of these settings is of the format.
+        open: From a model's path and name to its config; raises what the library does if it can't be loaded.
+        needs_processor: Whether a tokenizer's or processor's file must lie beside the weights.
+    """
+
+    framework: str
+    loads: Callable[[Mapping[str, object]], bool]
+    open: Callable[[str, str], C]
+    needs_processor: bool = False
 
 
 def encoders(types: Iterable[str]) -> list[type[EncoderConfig]]:
@@ -123,28 +155,47 @@ def look_at(folder: Path, name: str | None = None) -> ModelFolder:
     return ModelFolder(folder=own, parameters=parameters, problem=problem)
 
 
-def choose(
-    models: Iterable[ModelFolder], modality: str, backbones: Backbones, options: Mapping[str, Any]
-) -> tuple[ModelFolder | None, EncoderConfig | None, dict[str, str]]:
-    """The model that a column takes.
+def encoder_loaders(modality: str, backbones: Backbones, options: Mapping[str, Any]) -> list[Loader[EncoderConfig]]:
+    """The encoders that load a column's backbones, the best format first.
 
     Args:
-        models: Those at hand.
         modality: Of the column.
         backbones: What it says of them.
         options: `tune`, `learning_rate_scale` and `items`.
+    """
+
+    def loader(encoder: type[EncoderConfig]) -> Loader[EncoderConfig]:
+        def opened(path: str, name: str) -> EncoderConfig:
+            config = encoder.of_backbone(path, options)
+            config.requirements(name, modality)
+            return config
+
+        return Loader(encoder.framework, encoder.loads, opened, encoder.needs_processor)
+
+    return [loader(each) for each in encoders(backbones.encoders)]
+
+
+def choose(
+    models: Iterable[ModelFolder], backbones: Backbones, loaders: Sequence[Loader[C]]
+) -> tuple[tuple[ModelFolder, C] | None, dict[str, str]]:
+    """The model that a column or a target takes.
+
+    Args:
+        models: Those at hand.
+        backbones: What it says of them.
+        loaders: What can load one, the best format first.
 
     Returns:
-        The model and its encoder, None where none fits; and per model that was passed over, the reason.
+        The model and its config, None where none fits; and per model that was passed over, the reason.
     """
-    fitting: list[tuple[tuple[Any, ...], ModelFolder, type[EncoderConfig]]] = []
+    fitting: list[tuple[tuple[Any, ...], ModelFolder, Loader[C]]] = []
     refused: dict[str, str] = {}
     for model in models:
-        encoder = model.encoder(backbones)
-        if model.problem or encoder is None:
+        place = next((i for i, each in enumerate(loaders) if each.loads(model.folder.settings)), None)
+        if model.problem or place is None:
             refused[model.name] = model.problem or whose(model)
             continue
-        if encoder.needs_processor and not model.folder.has(*backbones.files):
+        if loaders[place].needs_processor and not model.folder.has(*backbones.files):
             refused[model.name] = f"it has no {' or '.join(backbones.files[:2])}"
             continue
         try:
@@ -154,18 +205,14 @@ def choose(
         if isinstance(rank, str):
             refused[model.name] = rank
             continue
-        formats = [each.type for each in encoders(backbones.encoders)]
-        key = (rank, _place(model.name, backbones), _size(model.parameters), formats.index(encoder.type))
-        fitting.append(((*key, model.parameters, model.name), model, encoder))
-    for _, model, encoder in sorted(fitting, key=lambda each: each[0]):
-        config = encoder.of_backbone(str(model.folder.path), options)
+        key = (rank, _place(model.name, backbones), _size(model.parameters), place)
+        fitting.append(((*key, model.parameters, model.name), model, loaders[place]))
+    for _, model, loader in sorted(fitting, key=lambda each: each[0]):
         try:
-            config.requirements(model.name, modality)
+            return (model, loader.open(str(model.folder.path), model.name)), refused
         except Exception as error:  # noqa: BLE001 (of files from outside, in a library's hands)
             refused[model.name] = first_line(error)
-            continue
-        return model, config, refused
-    return None, None, refused
+    return None, refused
 
 
 def cache_folder() -> Path:

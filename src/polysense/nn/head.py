@@ -30,6 +30,7 @@ from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Column, Requirements, Target
 from polysense.core.tokens import Fused, PyramidLevel
 from polysense.errors import ConfigError
+from polysense.nn.circumstances import Circumstances
 from polysense.nn.decoding.base import DecodingConfig
 from polysense.nn.decoding.incremental import IncrementalDecoder
 from polysense.nn.encoder import EncoderConfig
@@ -60,6 +61,8 @@ class HeadConfig(Family, family="head", homes=("nn.ensemble_head", "tasks.*.head
     """Whether its loss compares the rows of a batch with one another."""
     reads_features: ClassVar[bool] = False
     """Whether its head reads feature vectors in training too, so that they are made for every batch."""
+    framework: ClassVar[str] = ""
+    """The library that loads the pretrained network that it is; "" of one trained from scratch."""
     steps_to_adapt: ClassVar[int | None] = None
     """After how many optimizer steps one that came with weights has learned what a table teaches; None: it has none."""
     type: str
@@ -95,10 +98,21 @@ class HeadConfig(Family, family="head", homes=("nn.ensemble_head", "tasks.*.head
         del target_name
         return Requirements()
 
-    def resolve(self, encoders: Mapping[str, EncoderConfig]) -> tuple[HeadConfig, str]:
-        """The head that this one stands for beside these encoders, and why; itself for no reason, unless it is one that
-        is settled when a training starts."""
-        del encoders
+    def resolve(
+        self,
+        encoders: Mapping[str, EncoderConfig],
+        circumstances: Circumstances | None = None,
+        cells: Iterable[object] = (),
+    ) -> tuple[HeadConfig, str]:
+        """The head that this one stands for, and why; itself for no reason, unless it is one that is settled when a
+        training starts.
+
+        Args:
+            encoders: Of the input columns, settled.
+            circumstances: What else the choice depends on; by default those of a small table on a CPU.
+            cells: Some of the target's, for the language of texts.
+        """
+        del encoders, circumstances, cells
         return self, ""
 
     @property
@@ -145,6 +159,8 @@ class BaseHead(nn.Module, Configured, ABC):
         contrasts_rows: Whether `loss` compares rows with one another. Then the training step gathers outputs and truths
             over micro-batches and ranks, so `loss` may use no parameters: what it learns (a temperature) is a field of
             the output.
+        warm_up_epochs: Epochs of a cheap loss before the training, by which what leads into the head learns to say
+            something; 0: none.
     """
 
     FORWARD_METHODS: ClassVar[tuple[str, ...]] = ("forward", "read", "loss", "predict", "brief", "score", "decoder")
@@ -154,6 +170,7 @@ class BaseHead(nn.Module, Configured, ABC):
     reads_pyramids: tuple[str, ...] = ()
     reads_features: tuple[str, ...] = ()
     contrasts_rows: bool = False
+    warm_up_epochs: int = 0
 
     def __init__(self, target: Target, loss_weight: float = 1.0) -> None:
         super().__init__()
@@ -285,6 +302,16 @@ class BaseHead(nn.Module, Configured, ABC):
             present: Which rows have the column.
         """
         raise AssertionError(f"{type(self).__name__} learns nothing from features")
+
+    def warm_up_loss(self, fused: Fused, context: RowContext, truth: Truth) -> RowLoss:
+        """The loss of `warm_up_epochs`.
+
+        Args:
+            fused: What is read.
+            context: What is known of the rows.
+            truth: Of the same rows.
+        """
+        raise AssertionError(f"{type(self).__name__} has no warm-up")
 
     @property
     def selection_metric(self) -> str | None:

@@ -19,7 +19,8 @@ from polysense.core.logs import get_logger
 from polysense.core.registry import modality
 from polysense.data.recipe_paths import PRETRAINED_WORDS
 from polysense.data.tables.sources import Table
-from polysense.nn.auto_encoder import AutoEncoderConfig, Circumstances
+from polysense.nn.auto_encoder import AutoEncoderConfig
+from polysense.nn.circumstances import Circumstances
 from polysense.nn.encoder import EncoderConfig
 from polysense.nn.head import HeadConfig
 from polysense.recipe import Recipe
@@ -67,9 +68,11 @@ def choose_encoders(recipe: Recipe, table: Table, overrides: Sequence[str] = ())
     heads = dict(recipe.model.heads)
     touched = _touched(overrides, "heads")
     for name, head in recipe.model.heads.items():
-        resolved, why = head.resolve(encoders)
+        sources = [source for source in recipe.data.targets[name].sources(name) if table.has(source)]
+        cells = table.cells(sources[0], literal=True)[:_LOOKED_AT] if sources else ()
+        resolved, why = head.resolve(encoders, here, cells)
         if keys := {key for key in touched.get(name, ()) if key not in _keys(resolved)}:
-            resolved, _ = head.resolve({})
+            resolved, _ = head.resolve({}, dataclasses.replace(here, pretrained="off"))
             why = f"{resolved.type}, trained from scratch: an override names its {', '.join(sorted(keys))}"
         if resolved != head:
             choices[name] = resolved, why
@@ -95,7 +98,8 @@ def log_choices(reasons: Mapping[str, str], recipe: Recipe) -> None:
     for name, why in reasons.items():
         _log.info("column %r: %s", name, why)
     is_folder = recipe.pretrained not in PRETRAINED_WORDS
-    if is_folder and not any(type(each).framework for each in recipe.model.encoders.values()):
+    parts: list[EncoderConfig | HeadConfig] = [*recipe.model.encoders.values(), *recipe.model.heads.values()]
+    if is_folder and not any(each.framework for each in parts):
         listed = "".join(f"\n  {name}: {why}" for name, why in reasons.items())
         _log.warning("no column uses a model of %s%s", recipe.pretrained, listed)
 

@@ -49,6 +49,7 @@ from polysense.workflows.calibration import calibrate, calibrate_on
 from polysense.workflows.estimator_fitting import fit_experts
 from polysense.workflows.finetune.transfer import Start, begin, plan_start
 from polysense.workflows.head_fitting import fit_heads, selection_metrics
+from polysense.workflows.head_warm_up import warm_up
 from polysense.workflows.imputation.plan import (
     Imputing,
     described,
@@ -244,6 +245,9 @@ def train_model(
     if data.start is not None:
         take_stored()
     num_workers = _read_settings(recipe, data.train) if data.train.stored else data.num_workers
+    # Trained weights come from elsewhere: another model's, or those of the run that is resumed.
+    if data.start is None and not (resume and (folder / "checkpoints").is_dir()):
+        warm_up(model, data.train, config.seed, resolve_device(config.device, distributed.local_rank))
 
     loader = TrainLoader(
         data.train,

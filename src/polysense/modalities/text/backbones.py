@@ -8,13 +8,11 @@ column: an English one cuts other languages into twice as many tokens, which is 
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from polysense.core.backbones import Backbone, BackboneFolder, Backbones
-from polysense.core.modality_spec import parts
+from polysense.core.vocabulary_fit import texts_of, vocabulary_fit
 
 __all__ = ["backbones_for"]
 
@@ -26,13 +24,6 @@ _CAUSAL = ("ForCausalLM", "LMHeadModel")
 _SENTENCE, _CAUSAL_SENTENCE, _MASKED, _OTHER = range(4)
 
 _MANY_TOKENS = 100_000  # of a vocabulary that knows many languages: mBERT has 119,547, XLM-R 250,002, BERT 30,522
-# Tokens to a letter. MiniLM needs 0.22 for English, 0.39 to 0.44 for French, Italian, Spanish, German and Dutch, 0.5
-# for Polish and Turkish, 0.96 for Russian; a vocabulary of such a language needs about as many as an English one for
-# English.
-_MOST_PIECES = 0.33
-_LETTERS_OF_A_SYLLABLE = 3.5  # in scripts that write a syllable or a word with one sign
-_MOST_UNKNOWN = 0.01
-_MEASURED = 200  # texts
 
 _ENGLISH = (
     Backbone(
@@ -111,7 +102,7 @@ def backbones_for(cells: Sequence[object], *, english: bool) -> Backbones:
         english: Whether they are mostly English.
     """
     known = _ENGLISH + _MULTILINGUAL if english else _MULTILINGUAL
-    texts = () if english else tuple(_texts(cells))
+    texts = () if english else tuple(texts_of(cells))
     kind = "text" if english else "multilingual text"
     return Backbones(known=known, kind=kind, files=_TOKENIZERS, rank=partial(_rank, texts=texts))
 
@@ -152,41 +143,7 @@ def _is_foreign(folder: BackboneFolder, texts: Sequence[str]) -> str:
     size = folder.settings.get("vocab_size")
     if folder.name in {each.name for each in _MULTILINGUAL} or (isinstance(size, int) and size >= _MANY_TOKENS):
         return ""
-    known = _pieces(folder.path / "tokenizer.json", texts)
-    if known is None:
+    fit = vocabulary_fit(folder.path / "tokenizer.json", texts)
+    if fit is None:
         return f"its vocabulary of {size} tokens is of one language, and these texts are not English"
-    pieces, unknown = known
-    if pieces > _MOST_PIECES or unknown > _MOST_UNKNOWN:
-        return f"its vocabulary does not know the language of these texts ({pieces:.2f} tokens to a letter)"
-    return ""
-
-
-def _pieces(path: Path, texts: Sequence[str]) -> tuple[float, float] | None:
-    """Tokens to a letter, and the share of unknown tokens; None where the tokenizer can't be read."""
-    from tokenizers import Tokenizer
-
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-        tokens = [
-            token for each in tokenizer.encode_batch(list(texts), add_special_tokens=False) for token in each.tokens
-        ]
-    except Exception:  # noqa: BLE001 (tokenizers raises Exception itself)
-        return None
-    letters = sum(_letters(text) for text in texts)
-    unknown = sum(token.strip("[]<>").lower() == "unk" for token in tokens)
-    return len(tokens) / max(letters, 1), unknown / max(len(tokens), 1)
-
-
-def _letters(text: str) -> float:
-    """Letters, as many as an alphabet would need."""
-    letters = [letter for letter in text if letter.isalpha()]
-    signs = sum(unicodedata.category(letter) == "Lo" and ord(letter) >= 0x2E80 for letter in letters)
-    return len(letters) + (_LETTERS_OF_A_SYLLABLE - 1) * signs
-
-
-def _texts(cells: Sequence[object]) -> Iterator[str]:
-    each = (part for cell in cells for part in parts(cell) if isinstance(part, str) and part.strip())
-    for text, _ in zip(each, range(_MEASURED), strict=False):
-        yield text
+    return fit

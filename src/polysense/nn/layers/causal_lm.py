@@ -173,9 +173,15 @@ class CausalLM:
         return self.model.config.get_text_config()
 
     @property
+    def embeddings(self) -> Tensor:
+        """[vocabulary, width], what its tokens are to it."""
+        weight: Tensor = self.model.get_input_embeddings().weight
+        return weight
+
+    @property
     def width(self) -> int:
         """Width of its embeddings."""
-        return int(self.model.get_input_embeddings().weight.shape[1])
+        return int(self.embeddings.shape[1])
 
     @property
     def max_positions(self) -> int | None:

@@ -24,7 +24,15 @@ from torch.nn import functional as F
 
 from polysense.nn.layers.transformer import CrossAttentionBlock
 
-__all__ = ["Connector", "ConnectorKind", "MLPConnector", "PerceiverConnector", "PixelShuffleConnector", "connector"]
+__all__ = [
+    "Connector",
+    "ConnectorKind",
+    "MLPConnector",
+    "PerceiverConnector",
+    "PixelShuffleConnector",
+    "SummaryConnector",
+    "connector",
+]
 
 ConnectorKind: TypeAlias = Literal["mlp", "pixel_shuffle", "perceiver"]
 
@@ -69,6 +77,35 @@ def connector(kind: ConnectorKind, width: int, embedding: int, *, shuffle: int, 
 
 def _mlp(width: int, embedding: int) -> nn.Sequential:
     return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, embedding), nn.GELU(), nn.Linear(embedding, embedding))
+
+
+class SummaryConnector(nn.Module):
+    """A summary as several tokens, each as long as the language model's own embeddings are on average.
+
+    A token of another length is either lost among them or drowns them out, until training has found the scale.
+
+    Args:
+        width: Width of the summary.
+        embedding: Width of the tokens.
+        slots: How many.
+        scale: Root mean square of the numbers of an embedding.
+    """
+
+    def __init__(self, width: int, embedding: int, slots: int, scale: float) -> None:
+        super().__init__()
+        self.slots, self.embedding = slots, embedding
+        self.layers = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, slots * embedding)
+        )
+        self.scale = nn.Parameter(torch.full((embedding,), scale))
+
+    def forward(
+        self, summary: Float[Tensor, "batch width"]
+    ) -> tuple[Float[Tensor, "batch slots embedding"], Float[Tensor, "batch slots embedding"]]:
+        """The tokens, and their directions, of a root mean square of 1."""
+        made = self.layers(summary).view(-1, self.slots, self.embedding)
+        directions = F.rms_norm(made, (self.embedding,))
+        return directions * self.scale, directions
 
 
 class MLPConnector(Connector):

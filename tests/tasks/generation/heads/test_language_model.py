@@ -29,9 +29,11 @@ WIDTH, ROWS, LENGTH, PROMPT = 16, 5, 8, 6
 LanguageModel = Callable[[str], Path]
 
 
-def head(path: Path, *, placeholders: tuple[str, ...] = (), start: bool = False, **settings: Any) -> Probe:
+def head(
+    path: Path, *, placeholders: tuple[str, ...] = (), start: bool = False, slots: int = 1, **settings: Any
+) -> Probe:
     torch.manual_seed(1)
-    config = LanguageModelHeadConfig(path=str(path), **settings)
+    config = LanguageModelHeadConfig(path=str(path), slots=slots, **settings)
     size = config.requirements("answer").num_embeddings
     assert size is not None
     target = GenerationTarget(
@@ -135,7 +137,7 @@ def test_logits_are_the_language_models_own(language_model: LanguageModel, kind:
     with torch.no_grad():
         found = one(source, target)
         row = 1  # the picture, two tokens of prompt
-        pieces = [one.summary.layers(source.pooled[row][None])]
+        pieces = [one.summary(source.pooled[row][None])[0][0]]
         if kind == "llama":
             pieces.insert(0, one.model.get_input_embeddings()(torch.tensor([0])))
         from polysense.nn.layers.transformer import sinusoidal
@@ -195,7 +197,7 @@ def test_an_absent_column_and_padding_are_as_if_they_were_not_there(language_mod
 
 
 def test_losses_are_of_the_answer_alone(language_model: LanguageModel) -> None:
-    one = head(language_model("gpt2"))
+    one = head(language_model("gpt2"), bag_weight=0.0)
     target = texts(one)
     assert one.row_counts(target).tolist() == [3, 6, 2, 0, 4]
     with torch.no_grad():
@@ -208,7 +210,7 @@ def test_losses_are_of_the_answer_alone(language_model: LanguageModel) -> None:
 
 def test_earlier_answers_of_a_chat_are_trained_on_where_they_are_marked(language_model: LanguageModel) -> None:
     """The loss of a marked token of the prompt is that of the same token as an answer to what is before it."""
-    one = head(language_model("llama"))
+    one = head(language_model("llama"), bag_weight=0.0)
     source, target = fused(), texts(one)
     earlier = torch.full((ROWS, PROMPT), one.target.padding_id)
     ids = source.prompts["answer"].values[:, 0].long()
@@ -474,3 +476,62 @@ def test_errors_say_what_to_do(language_model: LanguageModel, tmp_path: Path) ->
         LanguageModelHeadConfig(path="x", weights="random")
     with pytest.raises(ConfigError, match=r"latents\b.*found"):
         LanguageModelHeadConfig(path="x", latents=0)
+
+
+def test_slots_are_as_long_as_the_models_own_embeddings_and_stand_in_front(language_model: LanguageModel) -> None:
+    one = head(language_model("llama"), start=True, slots=3, connector="none")
+    source = fused()
+    with torch.no_grad():
+        tokens, directions = one.summary(source.pooled)
+        prefix = one._prefix(source.fused(), source.context(), 1)
+    own = one.model.get_input_embeddings().weight.square().mean().sqrt()
+    torch.testing.assert_close(tokens.square().mean(dim=2).sqrt(), own.expand(ROWS, 3), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(directions.square().mean(dim=2), torch.ones(ROWS, 3), rtol=1e-3, atol=1e-3)
+    # The start, three slots, the prompt; none of the columns' tokens.
+    assert prefix.mask.sum(dim=1).tolist() == [4 + PROMPT, 4 + 2, 4, 4 + 4, 4]
+    assert torch.equal(prefix.values[4][prefix.mask[4]][1:], tokens[4])
+
+
+def test_without_a_connector_nothing_is_there_that_does_not_learn(language_model: LanguageModel) -> None:
+    one = head(language_model("gpt2"), slots=2, connector="none")
+    some, none = gradients(one)
+    assert all(name.startswith("model.") for name in none)
+    assert {"summary.layers.1.weight", "summary.scale", "bag_scale"} <= some
+    assert not any(name.startswith(("connector", "norm", "position")) for name, _ in one.named_parameters())
+
+
+def test_the_warm_up_teaches_the_summary_and_runs_no_language_model(language_model: LanguageModel) -> None:
+    one = head(language_model("gpt2"), slots=2, tune="lora")
+    source, target = fused(), texts(one)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the language model ran")
+
+    one.model.register_forward_pre_hook(refuse)
+    loss = one.module.warm_up_loss(source.fused(), source.context(), target)  # type: ignore[operator]
+    loss.total.sum().backward()
+    learning = {name for name, p in one.named_parameters() if p.grad is not None}
+    assert "summary.layers.3.weight" in learning
+    assert not any(name.startswith(("model.", "connector")) for name in learning)
+    assert one.warm_up_epochs == 10
+    assert head(language_model("gpt2"), bag_weight=0.0).warm_up_epochs == 0
+    assert torch.equal(loss.count, one.module.count(target)["bag"])  # type: ignore[operator]
+    assert loss.count[3] == 0, "a row without a text"
+
+
+def test_the_bags_loss_tells_texts_apart_by_the_summary_alone(language_model: LanguageModel) -> None:
+    one = head(language_model("qwen2"), slots=2, connector="none")
+    source, target = fused(), texts(one)
+    one.module.fit_texts([values[values != one.target.padding_id].tolist() for values in target.values])  # type: ignore[operator]
+    optimizer = torch.optim.Adam([p for n, p in one.named_parameters() if n.startswith(("summary", "bag"))], lr=0.01)
+    for _ in range(60):
+        loss = one.module.warm_up_loss(source.fused(), source.context(), target).total.sum()  # type: ignore[operator]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        own = one.module.warm_up_loss(source.fused(), source.context(), target).total  # type: ignore[operator]
+        shuffled = replace(source, pooled=source.pooled.roll(1, dims=0))
+        others = one.module.warm_up_loss(shuffled.fused(), source.context(), target).total  # type: ignore[operator]
+    present = target.present
+    assert (own < others)[present].all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from polysense.core.tokens import Fused
 from polysense.nn.decoding import DecodingConfig, Generated, IncrementalDecoder
 from polysense.nn.decoding.greedy import GreedyConfig
 from polysense.nn.head import Head, HeadConfig
+from polysense.tasks.generation.heads.bag_of_tokens import BagOfTokens
 from polysense.tasks.generation.record import GenerationTarget
 from polysense.tasks.generation.truth import GenerationTruth
 
@@ -66,10 +67,12 @@ class TokenOutput:
     Attributes:
         losses: In training each token's, which need not keep logits over a vocabulary.
         logits: Elsewhere.
+        bag: Log probabilities of the tokens that a text may have anywhere, where these are trained too.
     """
 
     losses: Float[Tensor, "batch length"] | None = None
     logits: Float[Tensor, "batch length vocabulary"] | None = None
+    bag: Float[Tensor, "batch tokens"] | None = None
 
 
 class WritingHead(Head[O], ABC):
@@ -187,11 +190,35 @@ class WritingHead(Head[O], ABC):
 class TokenHead(WritingHead[TokenOutput], ABC):
     """A head that says of each true token how likely it is after those before it.
 
+    Args:
+        config: Its settings.
+        target: The fitted target.
+        bag: Of the tokens that are predicted beside, see `bag_of_tokens`; None: none are.
+        bag_weight: Of their loss.
+
     Attributes:
         label_smoothing: Share of the target probability that is spread over all tokens.
     """
 
     label_smoothing: float
+
+    def __init__(
+        self, config: WritingHeadConfig, target: GenerationTarget, bag: BagOfTokens | None = None, bag_weight: float = 0
+    ) -> None:
+        super().__init__(config, target)
+        self.bag, self._bag_weight = bag, bag_weight
+
+    @property
+    def loss_weights(self) -> Mapping[str, float]:
+        return {"loss": 1.0} if self.bag is None else {"loss": 1.0, "bag": self._bag_weight}
+
+    @property
+    def learns_from_texts(self) -> bool:
+        return self.bag is not None
+
+    def fit_texts(self, texts: Iterable[Sequence[int]]) -> None:
+        assert self.bag is not None, "no bag of tokens was asked for"
+        self.bag.fit(texts)
 
     def expected(self, truth: GenerationTruth) -> Int[Tensor, "batch length"]:
         """The token that each output is to predict; padding where none."""
@@ -204,11 +231,17 @@ class TokenHead(WritingHead[TokenOutput], ABC):
         else:
             assert output.logits is not None
             losses = _losses(output.logits, self.expected(truth), self.target.padding_id, self.label_smoothing)
-        return {"loss": RowLoss(losses * truth.present, self.count(truth)["loss"])}
+        counts = self.count(truth)
+        rows = {"loss": RowLoss(losses * truth.present, counts["loss"])}
+        if self.bag is not None:
+            assert output.bag is not None
+            rows["bag"] = RowLoss(self.bag.losses(output.bag, truth), counts["bag"])
+        return rows
 
     def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
         assert isinstance(truth, GenerationTruth)
-        return {"loss": (self.expected(truth) != self.target.padding_id).sum(dim=1).float() * truth.present}
+        counts = {"loss": (self.expected(truth) != self.target.padding_id).sum(dim=1).float() * truth.present}
+        return counts if self.bag is None else {**counts, "bag": self.bag.count(truth)}
 
     def likelihood(self, fused: Fused, context: RowContext, truth: GenerationTruth) -> Float[Tensor, "batch 3"]:
         logits, expected, padding = (

@@ -1,9 +1,14 @@
 """A pretrained causal language model conditioned on the columns: their tokens are a prefix in its embedding space.
 
-What it reads is, in this order: its start token if it has one, the fused summary (which is always there, so a row with
-nothing present is written from the learned one), the tokens of all columns through a connector (see
-`layers.connectors`), the row's prompt, and then the answer, of which alone it is trained to predict each token. Where a
-prompt marks a column's place, the column's tokens stand there instead (see `layers.prefix`). It is the language model
+What it reads is, in this order: its start token if it has one, the fused summary as a few tokens (which is always
+there, so a row with nothing present is written from the learned one), the tokens of all columns through a connector
+(see `layers.connectors`), the row's prompt, and then the answer, of which alone it is trained to predict each token.
+Where a prompt marks a column's place, the column's tokens stand there instead (see `layers.prefix`).
+
+A language model that knows how to write has little to gain from tokens that mean nothing yet, and with a few hundred
+rows it stays so: it writes one text for all. So the summary's tokens also predict, in the language model's own
+embeddings, which tokens the text has (`heads.bag_of_tokens`), before the training for some cheap epochs in which the
+language model does not run, and beside it from then on. It is the language model
 that knows how to write; what is learned is how to tell it what the columns hold (Tsimpoukelli et al., "Multimodal
 Few-Shot Learning with Frozen Language Models", 2021; Liu et al., "Visual Instruction Tuning", 2023).
 
@@ -25,26 +30,30 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.config.limits import FractionBelowOne, NonNegativeFloat, PositiveInt
+from polysense.config.limits import FractionBelowOne, NonNegativeFloat, NonNegativeInt, PositiveInt
 from polysense.core.batch import Truth
 from polysense.core.logs import get_logger
-from polysense.core.rows import RowContext
+from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Requirements, Target
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
 from polysense.nn.decoding import IncrementalDecoder
 from polysense.nn.layers.causal_lm import CausalLM, Tuning, add_lora, open_config, open_model, without_lora
-from polysense.nn.layers.connectors import ConnectorKind, MLPConnector, connector
+from polysense.nn.layers.connectors import Connector, ConnectorKind, SummaryConnector, connector
 from polysense.nn.layers.prefix import MOST_ITEMS, Prefix, assemble, order_with_placeholders
 from polysense.nn.layers.transformer import sinusoidal
 from polysense.nn.pretrained_files import save_settings
 from polysense.tasks.generation.heads.autoregressive import TokenHead, TokenOutput, WritingHeadConfig
+from polysense.tasks.generation.heads.bag_of_tokens import BagOfTokens
 from polysense.tasks.generation.record import GenerationRequirements, GenerationTarget
 from polysense.tasks.generation.truth import GenerationTruth
 
 __all__ = ["LanguageModelHead", "LanguageModelHeadConfig"]
 
 _log = get_logger("polysense.nn.heads")
+
+_VECTOR = 16  # float32 numbers
+_BAG_SCALE = 3.0  # e^3 = 20 between slots and tokens that agree, where training finds 20 to 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +70,13 @@ class LanguageModelHeadConfig(WritingHeadConfig):
             extra `adapt`), or all of it ("full"). What leads into it always learns.
         learning_rate_scale: With full tuning, the language model's learning rate over the rest's.
         revision: The hub revision; null = the newest.
+        slots: Tokens that the fused summary becomes.
+        bag_weight: Weight of the loss by which the slots predict the bag of a text's tokens; 0: none.
+        warm_up_epochs: Epochs, before the training, in which what leads into the language model learns to predict the
+            bag, without running the language model; few of them where there are many rows.
         connector: How a column's tokens become the language model's: "mlp" one by one; "pixel_shuffle" several
-            neighbors as one; "perceiver" a fixed number for each item, however long.
+            neighbors as one; "perceiver" a fixed number for each item, however long; "none" not at all, so that the
+            slots alone tell of the columns, which costs the least; a place that a prompt marks then stays empty.
         shuffle: With pixel_shuffle, the number of neighboring image tokens along each side that are merged into one;
             for audio and text, its square of consecutive tokens.
         latents: With perceiver, into how many tokens each item goes.
@@ -76,6 +90,9 @@ class LanguageModelHeadConfig(WritingHeadConfig):
     """
 
     tasks: ClassVar[frozenset[str]] = frozenset({"generation"})
+    framework: ClassVar[str] = "transformers"
+    # Captions of 324 photographs, after the warm-up: look at their photographs after 50 steps of 8 rows.
+    steps_to_adapt: ClassVar[int | None] = 80
     type: Literal["language_model"] = "language_model"
     dropout: FractionBelowOne = 0.0
     path: str
@@ -83,7 +100,10 @@ class LanguageModelHeadConfig(WritingHeadConfig):
     tune: Tuning = "frozen"
     learning_rate_scale: NonNegativeFloat = 0.1
     revision: str | None = None
-    connector: ConnectorKind = "mlp"
+    slots: PositiveInt = 4
+    bag_weight: NonNegativeFloat = 0.5
+    warm_up_epochs: NonNegativeInt = 10
+    connector: ConnectorKind | Literal["none"] = "mlp"
     shuffle: PositiveInt = 2
     latents: PositiveInt = 32
     lora_rank: PositiveInt = 16
@@ -138,8 +158,11 @@ class LanguageModelHead(TokenHead):
     never: Tensor
 
     def __init__(self, config: LanguageModelHeadConfig, target: GenerationTarget, width: int, model: Any) -> None:
-        super().__init__(config, target)
+        known = CausalLM(model).embeddings.shape[0]
+        bag = BagOfTokens(target, min(known, target.vocabulary_size)) if config.bag_weight else None
+        super().__init__(config, target, bag, config.bag_weight)
         self.config, self.label_smoothing = config, config.label_smoothing
+        self.warm_up_epochs = config.warm_up_epochs if bag is not None else 0
         self.learning_rate_scale = config.learning_rate_scale
         self.settings: Any = model.config
         self.model: Any = model
@@ -155,10 +178,18 @@ class LanguageModelHead(TokenHead):
             enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
             enable({"use_reentrant": False})
         embedding = self._language_model.width
-        self.norm = nn.LayerNorm(width)
-        self.position_scale = nn.Parameter(torch.full((width,), 0.3))
-        self.summary = MLPConnector(width, embedding)
-        self.connector = connector(config.connector, width, embedding, shuffle=config.shuffle, latents=config.latents)
+        scale = self._language_model.embeddings.detach().float().square().mean().sqrt().item()
+        self.summary = SummaryConnector(width, embedding, config.slots, scale)
+        self.bag_scale = None if bag is None else nn.Parameter(torch.tensor(_BAG_SCALE))
+        self.norm: nn.LayerNorm | None = None
+        self.position_scale: nn.Parameter | None = None
+        self.connector: Connector | None = None
+        if config.connector != "none":
+            self.norm = nn.LayerNorm(width)
+            self.position_scale = nn.Parameter(torch.full((width,), 0.3))
+            self.connector = connector(
+                config.connector, width, embedding, shuffle=config.shuffle, latents=config.latents
+            )
         never = torch.zeros(target.vocabulary_size)
         never[list(target.never_generated)] = -math.inf
         self.register_buffer("never", never, persistent=False)
@@ -189,20 +220,40 @@ class LanguageModelHead(TokenHead):
         )
         model = self._ready()
         answer = truth.values[:, 1:-1]
-        prefix = self._prefix(fused, context, answer.shape[1] + 1)
+        tokens, directions = self.summary(fused.pooled)
+        bag = None if self.bag is None else self._bag(directions)
+        prefix = self._prefix(fused, context, answer.shape[1] + 1, tokens)
         values = torch.cat([prefix.values, model.embed(answer).to(prefix.values.dtype)], dim=1)
         mask = torch.cat([prefix.mask, answer != self.target.padding_id], dim=1)
-        start = prefix.mask.shape[1] - 1
+        start, end = prefix.mask.shape[1] - 1, values.shape[1]
+        if not self.training:
+            # How long the batch's longest text is may not change another row's last bits: sums over keys are taken
+            # in groups of a vector's width.
+            more = -end % _VECTOR
+            values, mask = F.pad(values, (0, 0, 0, more)), F.pad(mask, (0, more), value=False)
         if truth.earlier is None:
-            return TokenOutput(
-                logits=model(values, mask, torch.arange(start, values.shape[1], device=values.device))[0]
-            )
+            logits = model(values, mask, torch.arange(start, end, device=values.device))[0]
+            return TokenOutput(logits=logits, bag=bag)
         # The prompt's tokens are the last pieces; media between them make the stretch longer that they lie in.
         slots = prefix.slots[:, prefix.slots.shape[1] - truth.earlier.shape[1] :]
         first = 0 if self.target.placeholders else max(start - truth.earlier.shape[1], 0)
-        logits = model(values, mask, torch.arange(first, values.shape[1], device=values.device))[0]
+        logits = model(values, mask, torch.arange(first, end, device=values.device))[0]
         before = (slots - 1 - first).clamp(min=0)[:, :, None].expand(-1, -1, logits.shape[2])
-        return TokenOutput(logits=torch.cat([logits.gather(1, before), logits[:, start - first :]], dim=1))
+        return TokenOutput(logits=torch.cat([logits.gather(1, before), logits[:, start - first :]], dim=1), bag=bag)
+
+    def warm_up_loss(self, fused: Fused, context: RowContext, truth: Truth) -> RowLoss:
+        assert isinstance(truth, GenerationTruth)
+        assert self.bag is not None
+        return RowLoss(self.bag.losses(self._bag(self.summary(fused.pooled)[1]), truth), self.bag.count(truth))
+
+    def _bag(self, directions: Float[Tensor, "batch slots embedding"]) -> Float[Tensor, "batch tokens"]:
+        """Which tokens the text has, by how well the slots agree with their embeddings."""
+        assert self.bag is not None
+        assert self.bag_scale is not None
+        embeddings = self._language_model.embeddings[self.bag.ids].detach().to(directions.dtype)
+        centered = embeddings - embeddings.mean(dim=0)
+        centered = centered / (embeddings.norm(dim=1).mean() * math.sqrt(embeddings.shape[1]))
+        return self.bag.log_probabilities(self.bag_scale.exp() * directions @ centered.T)
 
     def expected(self, truth: GenerationTruth) -> Int[Tensor, "batch length"]:
         answer = truth.values[:, 1:]
@@ -224,18 +275,25 @@ class LanguageModelHead(TokenHead):
             self.model.eval()
         return self._language_model
 
-    def _prefix(self, fused: Fused, context: RowContext, room: int) -> Prefix:
+    def _prefix(
+        self,
+        fused: Fused,
+        context: RowContext,
+        room: int,
+        summary: Float[Tensor, "batch slots embedding"] | None = None,
+    ) -> Prefix:
         """What is read before the answer.
 
         Args:
             fused: What it is made of.
             context: Of the rows; the prompt is among its inputs.
             room: Tokens of the answer that are fed to the language model at most.
+            summary: The fused summary's tokens; None: they are made here.
         """
         model, target = self._language_model, self.target
         batch, device = len(fused.pooled), fused.pooled.device
         # 1. The start and the summary, always there.
-        front = [self.summary.layers(fused.pooled)[:, None]]
+        front = [self.summary(fused.pooled)[0] if summary is None else summary]
         if target.start_id is not None:
             front.insert(0, model.embed(torch.full((batch, 1), target.start_id, device=device)).to(front[0].dtype))
         # 2. The columns' tokens, each of which knows its column and item.
@@ -248,7 +306,7 @@ class LanguageModelHead(TokenHead):
         values = torch.cat([*front, media, model.embed(ids).to(media.dtype)], dim=1)
         # 4. In each row's own order.
         media_keys, keys, mask = order_with_placeholders(ids, mask, groups, media_mask, target.first_placeholder)
-        always = torch.ones(batch, len(front), dtype=torch.bool, device=device)
+        always = torch.ones(batch, sum(piece.shape[1] for piece in front), dtype=torch.bool, device=device)
         everything = torch.cat([always, media_mask, mask], dim=1)
         if model.max_positions is not None and values.shape[1] + room > model.max_positions:
             everything = self._shortened(everything, ids.shape[1], room, model.max_positions)
@@ -258,6 +316,9 @@ class LanguageModelHead(TokenHead):
     def _media(self, fused: Fused) -> tuple[Tensor, Tensor, Tensor]:
         """All columns' tokens as embeddings, which are valid, and their groups (see `order_with_placeholders`)."""
         batch, device = len(fused.pooled), fused.pooled.device
+        if self.connector is None or self.norm is None or self.position_scale is None:
+            none = torch.zeros(batch, 0, dtype=torch.int64, device=device)
+            return fused.pooled.new_zeros(batch, 0, self._language_model.width), none.bool(), none
         values, masks, groups = [], [], []
         for name, column in fused.columns.items():
             tokens, grid, items = column.tokens, column.tokens.grid, column.lengths.shape[1]

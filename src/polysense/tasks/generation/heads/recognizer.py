@@ -5,13 +5,14 @@ Settled once, when a training starts, after the encoders are (see `nn.auto_encod
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from polysense.core.schema import Requirements, Target
 from polysense.errors import ConfigError, PolysenseError
+from polysense.nn.circumstances import Circumstances
 from polysense.nn.encoder import EncoderConfig
 from polysense.nn.head import BaseHead, HeadConfig
 from polysense.nn.pretrained import PretrainedConfig
@@ -43,7 +44,13 @@ class RecognizerHeadConfig(HeadConfig):
         if not isinstance(self.scratch, WritingHeadConfig):
             raise ConfigError(f"scratch: {self.scratch.type} writes no text; name a head that does")
 
-    def resolve(self, encoders: Mapping[str, EncoderConfig]) -> tuple[HeadConfig, str]:
+    def resolve(
+        self,
+        encoders: Mapping[str, EncoderConfig],
+        circumstances: Circumstances | None = None,
+        cells: Iterable[object] = (),
+    ) -> tuple[HeadConfig, str]:
+        del circumstances, cells
         why, chosen = ["no input column has a recognizer's encoder"], list[PretrainedDecoderHeadConfig]()
         for column, encoder in encoders.items():
             if not isinstance(encoder, PretrainedConfig) or encoder.weights != "pretrained":
