@@ -51,6 +51,7 @@ from polysense.data.tables.beside import kept_columns
 from polysense.data.tables.predictions import Predictions, predictions_frame
 from polysense.data.tables.sources import Table, read_table
 from polysense.errors import BundleError, ConfigError, DependencyError, TableError
+from polysense.escaping import visible
 from polysense.imputer import Imputer
 from polysense.nn.bundled import (
     bounded_build,
@@ -79,10 +80,12 @@ _PROCESSOR = "processor"
 _RESOURCES = "resources"
 _ENTRIES = frozenset({_MANIFEST, _CARD, _WEIGHTS, _PROCESSOR, _RESOURCES, IMPUTER})
 
+_MOST_NAMED = 12
+
 _log = get_logger("polysense.bundle")
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Bundle:
     """A trained model with all that it needs.
 
@@ -107,6 +110,17 @@ class Bundle:
     card: str = ""
     prediction: PredictionConfig = field(default_factory=PredictionConfig)
     stored: Mapping[str, StoredColumn] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        columns = ", ".join(f"{column.name} ({column.modality})" for column in self.schema.columns[:_MOST_NAMED])
+        more = len(self.schema.columns) - _MOST_NAMED
+        targets = ", ".join(f"{target.name} ({target.task})" for target in self.schema.targets)
+        where = "" if self.folder is None else f"{str(self.folder)!r}: "
+        num_parameters = sum(each.numel() for each in self.model.parameters())
+        return visible(
+            f"Bundle({where}{columns}{f' and {more} more' if more > 0 else ''} -> {targets or 'nothing'}; "
+            f"{num_parameters:,} parameters)"
+        )
 
     @property
     def schema(self) -> Schema:

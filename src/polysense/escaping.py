@@ -10,10 +10,11 @@ Errors escape their own text (`errors`), loggers theirs (`core.logs`), texts of 
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterable
 
-__all__ = ["defused", "joined", "visible"]
+__all__ = ["defused", "joined", "preformatted", "visible"]
 
 # Scripts and emoji that join and separate their signs by letters of no width, and would be wrong without.
 _JOINED = "\u0600-\u109f\u1780-\u18af\u2600-\u27bf\ufe0f\U0001f000-\U0001faff"
@@ -42,6 +43,11 @@ def visible(text: str, *, keep: str = "") -> str:
 def joined(lines: Iterable[str]) -> str:
     """Lines as one text; a line break inside one of them is shown as its code, so that no name makes a line."""
     return "\n".join(map(visible, lines))
+
+
+def preformatted(text: str) -> str:
+    """A text as a notebook shows it."""
+    return f"<pre>{html.escape(visible(text, keep=chr(10)))}</pre>"
 
 
 def defused(text: str) -> str:

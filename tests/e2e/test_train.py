@@ -285,3 +285,22 @@ def test_a_folder_that_is_no_bundle_or_a_broken_one_is_told(tmp_path: Path) -> N
     (broken / "bundle.json").write_text("{")
     with pytest.raises(BundleError, match="broken"):
         polysense.load(broken)
+
+
+def test_results_are_short_in_a_session_and_whole_in_a_notebook(run: polysense.Run, table: Path) -> None:
+    bundle = polysense.load(run.folder)
+    assert len(repr(bundle).splitlines()) == 1
+    assert repr(bundle).startswith(f"Bundle('{run.folder / 'bundle'}': ")
+    assert "the photo (image), sound (audio), note (text)" in repr(bundle)
+    assert "-> label (classification); " in repr(bundle)
+    assert repr(run).startswith(f"Run('{run.folder}'; validation: label accuracy ")
+    predictions = bundle.predict(table)
+    assert repr(predictions).startswith(f"Predictions of {len(predictions)} rows")
+    assert "<table" in predictions._repr_html_()
+    scores, check = polysense.evaluate(run.folder, table, bootstrap=0), polysense.check(table, target="label")
+    assert repr(scores).startswith(f"Scores('{table.name}', {len(predictions)} rows: label accuracy ")
+    size = f"{check.num_rows} rows, {len(check.columns)} columns"
+    assert repr(check) == f"Check('{check.table}': {size}; it can be trained on)"
+    for result in (run, scores, check):
+        assert result._repr_html_().startswith("<pre>")
+        assert "label" in result._repr_html_()

@@ -128,3 +128,10 @@ def test_rankings_of_very_many_scores_are_not_resampled(world, monkeypatch):
     assert not found.metrics["label"]["auroc"].has_bounds
     assert math.isfinite(found.value("label", "auroc"))
     assert found.metrics["label"]["log_loss"].has_bounds
+
+
+def test_the_headline_is_one_line_of_each_targets_first_metric(world):
+    found = evaluate(world.predict, world.batches(), world.targets, bootstrap=20)
+    label, price = found.headline().split(", ")
+    assert label == f"label accuracy 1.000 ({found.metrics['label']['accuracy'].low:.3f} to 1.000)"
+    assert price.startswith("price r2 ")

@@ -24,7 +24,7 @@ from polysense.core.task_spec import BatchRows, TargetReader
 from polysense.core.unsupported import Unsupported
 from polysense.evaluation.bootstrap import Interval, metric_interval, multiplicities
 from polysense.evaluation.metrics.base import MAX_RANKED
-from polysense.evaluation.target_metrics import metrics_of
+from polysense.evaluation.target_metrics import headline_metric, metrics_of
 
 __all__ = ["Evaluation", "Predict", "PredictMasked", "TargetScorer", "batch_statistics", "evaluate", "merged", "score"]
 
@@ -78,6 +78,16 @@ class Evaluation:
     def value(self, target: str, metric: str) -> float:
         """One metric's value; NaN where it is undefined."""
         return self.metrics[target][metric].value
+
+    def headline(self) -> str:
+        """Each target's first metric with its interval, on one line."""
+        parts = []
+        for target in self.targets:
+            metric = headline_metric(target).name
+            one = self.metrics[target.name][metric]
+            between = f" ({one.low:.3f} to {one.high:.3f})" if one.has_bounds else ""
+            parts.append(f"{target.name} {metric} {one.value:.3f}{between}")
+        return ", ".join(parts)
 
     def as_flat(self) -> dict[str, float]:
         """{"target/metric": value}, as a training log writes it."""

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from polysense.core.sample import Unreadable
-from polysense.escaping import joined, visible
+from polysense.escaping import joined, preformatted, visible
 
 __all__ = ["Check"]
 
 _MOST = 20  # warnings and names that are listed for people
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Check:
     """The result of a check.
 
@@ -61,6 +61,13 @@ class Check:
             "problems": list(self.problems),
             "warnings": list(self.warnings),
         }
+
+    def __repr__(self) -> str:
+        verdict = "it can be trained on" if self.ok else f"{len(self.problems)} problems"
+        return visible(f"Check({self.table!r}: {self.num_rows:,} rows, {len(self.columns)} columns; {verdict})")
+
+    def _repr_html_(self) -> str:
+        return preformatted(self.text())
 
     def text(self) -> str:
         """For people."""

@@ -11,7 +11,7 @@ from polysense.bundle import Bundle, as_bundle
 from polysense.core.logs import get_logger, warn_of_each
 from polysense.data.tables.sources import read_table
 from polysense.errors import TableError
-from polysense.escaping import joined
+from polysense.escaping import joined, preformatted, visible
 from polysense.evaluation.baselines import CONSTANT, baselines_json, constant_baseline
 from polysense.evaluation.evaluator import Evaluation
 from polysense.nn.decoding.options import DecodingOptions
@@ -27,7 +27,7 @@ __all__ = ["Scores", "evaluate"]
 _log = get_logger("polysense.workflows")
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Scores:
     """A model's scores on one table.
 
@@ -61,6 +61,12 @@ class Scores:
             "warnings": list(self.warnings),
             "unreadable": [cell.as_dict() for cell in self.evaluation.unreadable],
         }
+
+    def __repr__(self) -> str:
+        return visible(f"Scores({self.table!r}, {self.evaluation.num_rows:,} rows: {self.evaluation.headline()})")
+
+    def _repr_html_(self) -> str:
+        return preformatted(self.text())
 
     def text(self) -> str:
         """For people."""

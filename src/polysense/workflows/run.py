@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from polysense.bundle import Bundle
-from polysense.core.json import json_text
+from polysense.escaping import preformatted, visible
 from polysense.evaluation.baselines import baselines_json
 from polysense.evaluation.contribution_result import Contributions
 from polysense.evaluation.evaluator import Evaluation
@@ -83,4 +83,8 @@ class Run:
         }
 
     def __repr__(self) -> str:
-        return f"Run({str(self.folder)!r}, {json_text(sorted(self.evaluations))})"
+        scores = [f"{split.replace('_', ' ')}: {one.headline()}" for split, one in self.evaluations.items()]
+        return visible(f"Run({str(self.folder)!r}; {'; '.join(scores) or 'not evaluated'})")
+
+    def _repr_html_(self) -> str:
+        return preformatted(self.text)

@@ -23,11 +23,12 @@ from polysense.core.output_names import output_columns
 from polysense.core.sample import Unreadable
 from polysense.data.tables.frame_file import frame_file, naming, write_frame
 from polysense.data.values.cells import MEDIA
+from polysense.escaping import visible
 
 __all__ = ["Predictions", "predictions_frame"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Predictions:
     """What a model says of a table, one row for each of its rows, in order.
 
@@ -46,6 +47,14 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    def __repr__(self) -> str:
+        unread = f", {len(self.unreadable)} cells could not be read" if self.unreadable else ""
+        return visible(f"Predictions of {len(self):,} rows{unread}\n{self.frame}", keep="\n")
+
+    def _repr_html_(self) -> str:
+        page: str = self.frame._repr_html_()
+        return page
 
     def with_files(self, folder: Path | None = None) -> polars.DataFrame:
         """The frame with the files that it holds as texts: in base64, or their paths beside a folder.
