@@ -244,3 +244,17 @@ def test_the_scores_own_line_says_that_rows_were_left_out(report, world):
     title = metrics_table(report, world.label).title
     assert title == f"label: {counted} of {total} test rows ({total - counted} more have no label that can be scored)"
     assert "that can be scored)" in Page(render_report(report)).text
+
+
+def test_what_the_epoch_was_chosen_by_is_drawn(report):
+    def page(*monitored):
+        end = {"event": "end", "monitored": list(monitored), "advice": None}
+        losses = [
+            {"epoch": i, "loss": 1.0, "validation": {"label/log_loss": 1 / i, "label/accuracy": 0.5}} for i in (1, 2)
+        ]
+        return render_report(replace(report, history=[*losses, end]))
+
+    assert "what the epoch is chosen by" in page("label/log_loss")
+    assert "label/log_loss" in page("label/log_loss").partition("what the epoch is chosen by")[2]
+    assert "what the epoch is chosen by" not in page("label/accuracy"), "it is drawn as the headline"
+    assert "what the epoch is chosen by" not in page()

@@ -284,7 +284,7 @@ def _metric_name(info: Metric) -> str:
 
 
 def _training(report: Report) -> dict[str, Any] | None:
-    """Loss and headline over the epochs; None where nothing was trained."""
+    """Loss, headline and what chose the epoch over the epochs; None where nothing was trained."""
     # A run that was killed and resumed logs an epoch twice: the later line counts.
     epochs = {record["epoch"]: record for record in report.history if record.get("event", "epoch") == "epoch"}
     if not epochs:
@@ -308,7 +308,8 @@ def _training(report: Report) -> dict[str, Any] | None:
         points = series("validation", f"{targets[0].name}/log_loss")
         lines += [("validation log loss", points)] if points else []
     best = [epoch for epoch, record in epochs.items() if record.get("best")]
-    advice = next((record.get("advice") for record in report.history if record.get("event") == "end"), None) or ""
+    end: Mapping[str, Any] = next((record for record in reversed(report.history) if record.get("event") == "end"), {})
+    advice = end.get("advice") or ""
     mark = float(max(best)) if best else None
     scores = []
     for target in targets:
@@ -316,12 +317,22 @@ def _training(report: Report) -> dict[str, Any] | None:
         points = series("validation", f"{target.name}/{info.name}")
         if points:
             scores.append((f"{target.name} {info.name}" if len(targets) > 1 else info.name, points))
+    shown = {f"{target.name}/{headline_metric(target).name}" for target in targets}
+    chose = [
+        (key.rpartition("/")[2].replace("_", " ") if len(targets) == 1 else key, series("validation", key))
+        for key in end.get("monitored", ())
+        if key not in shown
+    ]
     return {
         "num_epochs": len(epochs),
         "best": None if mark is None else f"{mark:g}",
         "is_same_loss": bool(validation),
         "advice": advice[:1].upper() + advice[1:],
-        "figures": [charts.line_chart("Loss", lines, mark=mark), charts.line_chart("Validation", scores, mark=mark)],
+        "figures": [
+            charts.line_chart("Loss", lines, mark=mark),
+            charts.line_chart("Validation", scores, mark=mark),
+            charts.line_chart("Validation: what the epoch is chosen by", chose, mark=mark),
+        ],
     }
 
 

@@ -65,6 +65,11 @@ class Monitor:
         self.scores: list[tuple[int, float]] = []
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """The validation metrics that are followed; none before the first validation."""
+        return self._keys
+
+    @property
     def label(self) -> str:
         """What is followed, for people."""
         if not self._keys:

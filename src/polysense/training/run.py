@@ -107,7 +107,8 @@ class TrainResult:
     """What came out of a run.
 
     Attributes:
-        monitor: The metric that picked the weights.
+        monitor: What picked the weights: a validation metric, or the mean of several.
+        monitored: These metrics; none before the first validation.
         best_value: Its value at the best epoch; None without a validation.
         best_epoch: The best epoch, from 1; None without a validation. The model has its weights.
         epochs: Epochs trained, over all resumptions.
@@ -120,6 +121,7 @@ class TrainResult:
     """
 
     monitor: str
+    monitored: tuple[str, ...]
     best_value: float | None
     best_epoch: int | None
     epochs: int

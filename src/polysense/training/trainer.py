@@ -433,6 +433,7 @@ class Trainer:
         self._module.eval()
         result = TrainResult(
             monitor=run.monitor.label,
+            monitored=run.monitor.keys,
             best_value=None if best is None else best.value,
             best_epoch=None if best is None else best.epoch,
             epochs=run.epoch,
