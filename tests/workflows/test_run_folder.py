@@ -43,10 +43,14 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_changed_table_or_recipe_is_refused_by_name_unless_accepted(table: Path, tmp_path: Path) -> None:
+def test_a_changed_table_or_recipe_is_refused_by_name_unless_accepted(
+    table: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = tmp_path / "run"
     fit(table, folder)
     before = files(folder)
+    caplog.set_level("INFO", logger="polysense")
+    caplog.clear()
     for lines, change in (
         ([LINES[0], *reversed(LINES[1:])], "data.table has changed: its rows are in another order"),
         (LINES[:-1], "data.table has changed: it had 40 rows and has 39"),
@@ -63,6 +67,7 @@ def test_a_changed_table_or_recipe_is_refused_by_name_unless_accepted(table: Pat
     with pytest.raises(CheckpointError, match="the target was label and is shop"):
         polysense.fit(table, target="shop", output=folder, resume=True, progress=False)
     assert files(folder) == before
+    assert "plan:" not in caplog.text  # of what will not be done
     table.write_text("\n".join([LINES[0], *reversed(LINES[1:])]) + "\n")
     run = polysense.fit(folder, resume=True, accept_changes=True, overrides=["training.epochs=3"], progress=False)
     assert run.training.epochs == 3

@@ -28,6 +28,7 @@ from polysense.core.schema import Column
 from polysense.errors import ColumnError, ConfigError
 
 __all__ = [
+    "FAR",
     "FILE",
     "CellFeatures",
     "FeatureConfig",
@@ -38,9 +39,12 @@ __all__ = [
 
 FILE = "features.json"
 
-_FAR = 10.0  # deviations, beyond which a value counts by its logarithm
+FAR = 10.0
+"""Deviations, beyond which a value counts by its logarithm."""
+
 _CONSTANT = 1e-6  # of the mean: a deviation below is rounding
 _TINY = 1e-12
+_BLOCK = 256  # vectors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,18 +245,22 @@ class CellFeatures:
 def compressed(values: np.ndarray) -> np.ndarray:
     """Values in deviations: linear up to 10, beyond by the logarithm. Their order stays."""
     size = np.abs(values)
-    beyond = np.maximum(size - _FAR, 0.0)
-    return np.asarray(np.sign(values) * (np.minimum(size, _FAR) + np.log1p(beyond)))
+    beyond = np.maximum(size - FAR, 0.0)
+    return np.asarray(np.sign(values) * (np.minimum(size, FAR) + np.log1p(beyond)))
 
 
 def _scaling(vectors: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Mean, and one over the deviation, of each number; 0 for the latter where it is the same in all vectors."""
     total, squares = np.zeros(len(vectors[0])), np.zeros(len(vectors[0]))
-    for vector in vectors:
-        total += np.where(np.isfinite(vector), vector, 0.0)
+    # A few hundred at once: one by one numpy's calls take longer than its sums, all at once they need the memory twice.
+    blocks = [slice(start, start + _BLOCK) for start in range(0, len(vectors), _BLOCK)]
+    for block in blocks:
+        values = np.stack(vectors[block])
+        total += np.where(np.isfinite(values), values, 0.0).sum(axis=0)
     mean = total / len(vectors)
-    for vector in vectors:
-        squares += (np.where(np.isfinite(vector), vector, mean) - mean) ** 2
+    for block in blocks:
+        values = np.stack(vectors[block])
+        squares += ((np.where(np.isfinite(values), values, mean) - mean) ** 2).sum(axis=0)
     deviation = np.sqrt(squares / len(vectors))
     varies = deviation > np.maximum(_CONSTANT * np.abs(mean), _TINY)
     return mean, np.divide(1.0, deviation, out=np.zeros_like(mean), where=varies)

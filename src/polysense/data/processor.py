@@ -128,18 +128,11 @@ class Processor:
                 _log_warnings(target)
         for name, column in config.columns.items():
             source = column.source(name)
-            if name in fitted_columns:
-                continue
-            required = requirements.get(name, Requirements())
-            sources = _PerRow(len(table), partial(table.source, column=source))
-            columns[name].fit(_cells(table, source), sources, table.root, required)
-        for name, column in config.columns.items():
-            source = column.source(name)
-            sources = _PerRow(len(table), partial(table.source, column=source))
+            cells, sources = _cells(table, source), _PerRow(len(table), partial(table.source, column=source))
+            if name not in fitted_columns:
+                columns[name].fit(cells, sources, table.root, requirements.get(name, Requirements()))
             extractors = config.features.get(name, ())
-            columns[name].fit_features(
-                extractors, _cells(table, source), sources, table.root, most_cells=most_for_features
-            )
+            columns[name].fit_features(extractors, cells, sources, table.root, most_cells=most_for_features)
         for name, target in targets.items():
             if target.over is not None and name not in fitted_targets:
                 target.fit(table)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -70,7 +71,12 @@ class TrainingCells:
 
     def values(self, limit: int | None = None) -> Iterator[Any]:
         """Likewise without their sources, each of which is made when it is asked for."""
-        return (item for _, item in self._positioned(limit))
+        for position in self.present if limit is None else sampled(self.present, limit):
+            cell = self.cells[position]
+            if isinstance(cell, list):
+                yield from (item for item in cell[: self.most_items] if item is not None)
+            elif cell is not None:
+                yield cell
 
     def _positioned(self, limit: int | None) -> Iterator[tuple[int, Any]]:
         for position in self.present if limit is None else sampled(self.present, limit):
@@ -127,7 +133,9 @@ def length_limit(lengths: Sequence[int] | Sequence[float], least: int) -> int:
         lengths: Of the training items.
         least: The shortest limit.
     """
-    typical = float(np.quantile(lengths, 0.95)) if len(lengths) else 0.0
+    longest = max(lengths, default=0)
+    # Of a column of single cells all are 1: numpy's quantile would take longer than all else that is learned of it.
+    typical = float(np.quantile(lengths, 0.95)) if longest != min(lengths, default=0) else float(longest)
     return max(least, math.ceil(TIMES_TYPICAL * typical))
 
 
@@ -135,4 +143,11 @@ def sampled(positions: Sequence[int], limit: int = NUM_SAMPLED) -> Sequence[int]
     """At most `limit` of the positions, the same ones each time, in order."""
     if len(positions) <= limit:
         return positions
-    return [positions[i] for i in np.sort(permutation(len(positions), "fit sample")[:limit])]
+    return [positions[i] for i in _chosen(len(positions), limit)]
+
+
+@lru_cache(maxsize=8)
+def _chosen(num: int, limit: int) -> Sequence[int]:
+    """Positions, the same for columns of as many cells: of a wide table nearly all are."""
+    chosen: Sequence[int] = np.sort(permutation(num, "fit sample")[:limit]).tolist()
+    return chosen

@@ -37,7 +37,7 @@ _WORTH = 2.0
 """Nats over all rows that an expert must be worth: by chance one in fifty that explain nothing seems to be."""
 
 _TRIED = 4
-"""Experts that are candidates for being dropped at a time."""
+"""Experts of which each is a candidate for being dropped; of more that are doubtful, half are tried together first."""
 
 _ERRORS = 2.0
 """Standard errors of its mean by which the loss must fall for networks to join estimators."""
@@ -224,18 +224,21 @@ def _fitted(
         return prior
     # What a loss is in nats: squares are half of it where their mean is 1.
     nats = 1.0 if inner.score_kind != "numbers" else 0.5 / max(value, 1e-12)
+    center, most = prior.numpy(), len(prior)
     while sparse and (used := point > 0).sum() > 1:
-        drops = []
         # Where rows have not spoken against an expert, the prior holds. The smallest weights alone are tried: with 30
-        # columns, trying each would take a minute.
-        center = prior.numpy()
+        # columns, trying each would take a minute. With 400, of which hardly one is worth anything, so would dropping
+        # one after another: as many as cost no more than one may are dropped at once.
         doubtful = used & ((center == 0) | (point <= center / 2))
-        for index in [i for i in np.argsort(point).tolist() if doubtful[i]][:_TRIED]:
-            rest = used.copy()
-            rest[index] = False
-            drops.append((*least(rest, point), index))
-        cheapest = min(drops, key=lambda drop: drop[0], default=(np.inf, point, 0))
-        if (cheapest[0] - value) * float(total) * nats >= _WORTH:
+        smallest = [i for i in np.argsort(point).tolist() if doubtful[i]]
+        most = min(most, len(smallest) // 2)
+        groups = [smallest[:most]] if most > _TRIED else [[i] for i in smallest[:_TRIED]]
+        drops = [least(used & ~np.isin(np.arange(len(used)), group), point) for group in groups]
+        cheapest = min(drops, key=lambda drop: drop[0], default=(np.inf, point))
+        if (cheapest[0] - value) * float(total) * nats < _WORTH:
+            value, point = cheapest
+        elif most > _TRIED:
+            most //= 2
+        else:
             break
-        value, point = cheapest[0], cheapest[1]
     return torch.from_numpy(point)

@@ -261,15 +261,16 @@ def _run(
         of_split = list(dict.fromkeys(of_split))
         if distributed.is_main:
             warn_of_each(_log, warnings)
-            for line in plan_lines(recipe, tables if plan is None else plan.tables(0)):
-                _log.info("%s", line)
-            if plan is not None:
-                _log.info("plan: %s", plan.sentence())
         given = {name: part for name, part in apart.items() if part is not None}
         resuming = _on_main(
             distributed,
             lambda: _open(folder, prepared, given, stack, resume=resume, accept_changes=accept_changes),
         )
+        if distributed.is_main:  # not of a run that is refused
+            for line in plan_lines(recipe, tables if plan is None else plan.tables(0)):
+                _log.info("%s", line)
+            if plan is not None:
+                _log.info("plan: %s", plan.sentence())
         hint = _resume_hint(folder.path, recipe)
         # The baselines, which are trained as long, get the rest.
         until = deadline.part(0.5) if deadline is not None and recipe.evaluation.baselines else deadline

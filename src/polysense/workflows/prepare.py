@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from polysense.config.codec import from_dict
 from polysense.config.overrides import apply_overrides
 from polysense.core.files import absolute_path
@@ -265,9 +267,10 @@ def allows_outside(overrides: Sequence[str]) -> bool:
 def _transforms(table: Table, guesses: Sequence[ColumnGuess]) -> dict[str, TransformConfig]:
     """Per input column how its cells are varied in training, by what they are."""
     transforms = {}
+    first = np.arange(min(len(table), _LOOKED_AT_FILES))
     for guess in guesses:
         if guess.role is Role.INPUT and guess.modality is not None:
-            cells = table.cells(guess.column or guess.name)[:_LOOKED_AT_FILES]
+            cells = table.some_cells(first, guess.column or guess.name)
             plain = modality(guess.modality).default_augmentation(cells, table.root)
             if plain is not None:
                 transforms[guess.name] = from_dict(TransformConfig, plain, where=f"data.transforms.{guess.name}")  # type: ignore[type-abstract]

@@ -75,7 +75,7 @@ class OneSided:
         label, num_rows = self._label, len(self._label)
         if num_rows < 2 * _FEWEST or not 2 <= len(self._totals) <= 0.5 * num_rows:
             return None
-        column = column.filter(self._known)
+        column = column if self._known.all() else column.filter(self._known)
         results = _presence(column, label)
         if numeric:
             results += _ranges(column, label)
@@ -99,6 +99,8 @@ _Result = tuple[str, int, int, float]
 
 
 def _presence(column: pl.Series, label: np.ndarray) -> list[_Result]:
+    if column.null_count() in (0, len(column)):
+        return []
     missing = column.is_null().to_numpy()
     sides = (("missing", missing), ("there", ~missing))
     results: list[_Result] = []
@@ -122,11 +124,9 @@ def _values(column: pl.Series, label: np.ndarray) -> list[_Result]:
 
 def _ranges(column: pl.Series, label: np.ndarray) -> list[_Result]:
     """The longest runs of one class along a number, by distinct values: at each end, and anywhere."""
-    there = column.is_not_null().to_numpy()
-    values = column.filter(pl.Series(there)).cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
-    own = label[there]
+    values = column.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
     known = ~np.isnan(values)  # infinite ones lie at an end, and are told of as they stand
-    values, own = values[known], own[known]
+    values, own = values[known], label[known]
     if len(values) < 2 * _FEWEST:
         return []
     order = np.argsort(values, kind="stable")

@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -51,6 +51,7 @@ __all__ = [
 SAMPLE = 1_000
 _MOST_SAMPLED, _FEWEST_SAMPLED = 400_000, 100  # cells of a table in all, and of a column even so
 _SAMPLE_MARKS = 200  # cells of each other column, for its decimal mark
+_FEW_CELLS = 4_000_000  # of a table, whose trimmed texts are remembered
 _LOOKED_INTO = 8  # files whose containers are opened
 _ID_NAMES = {"id", "ids", "uuid", "guid", "key", "pk", "hash", "md5", "sha1", "sha256"}
 _GROUP_NAMES = {
@@ -65,6 +66,8 @@ _MAX_CATEGORIES = 1_000
 _MAX_CODED_CLASSES = 20  # an integer target with more values than this is a quantity, unless its name says otherwise
 _PHONE = re.compile(r"(?:\+|\(?0|\()[1-9][\d ()/.-]{5,18}\d")
 _PHONE_DIGITS = 7
+# What `category_key` may change: spaces around, letters beyond ASCII, "1.0" and "True".
+_NOT_ITS_OWN_KEY = r"^ | $|[^ -~]|\.0+$|^(?i:true|false)$"
 _SPACELESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 
 
@@ -118,11 +121,12 @@ class ColumnProfile(Profile):
         self.series = cleaned(table, name, literal)
         present = np.flatnonzero(self.series.is_not_null().to_numpy())
         sample = max(_FEWEST_SAMPLED, min(SAMPLE, _MOST_SAMPLED // max(1, table.frame.width)))
-        chosen = np.sort(present[permutation(len(present), "infer")[:sample]])
+        chosen = np.sort(present[_sampled(len(present), sample)])
         self.positions = chosen.tolist()
         cells = table.some_cells(chosen, name, literal=literal)
         self._cells = [cell for cell in cells if cell is not None]
         self.notation = _settled(table, name, self._cells)
+        _PLAIN.setdefault(table, {})[name] = _is_plain(self.notation.notation)
         if self.notation.is_numeric and self.notation.marks and not self._are_named():
             self._without_marks(set(self.notation.marks))
         self._why_content: dict[str, str] = {}
@@ -330,8 +334,12 @@ class ColumnProfile(Profile):
             return len(values)
         if not self.literal and values.dtype != pl.String:
             return len(values)
-        # As classes and categories are told apart.
-        return len({category_key(value) for value in values.to_list()} - {None})
+        if values.dtype != pl.String:
+            return len({category_key(value) for value in values.to_list()} - {None})
+        # As classes and categories are told apart; most texts are their own key, and are not looked at one by one.
+        is_odd = values.str.contains(_NOT_ITS_OWN_KEY)
+        plain, keys = values.filter(~is_odd), {category_key(value) for value in values.filter(is_odd).to_list()}
+        return len(plain) + (len(keys.difference([None], plain.to_list())) if keys else 0)
 
     def counts(self) -> str:
         missing = self.num_rows - self.num_present
@@ -362,6 +370,9 @@ class ColumnProfile(Profile):
             return "none", "none", False
         return format_number(values.min()), format_number(values.max()), bool(np.all(values == np.round(values)))
 
+
+_PLAIN: WeakKeyDictionary[Table, dict[str, bool]] = WeakKeyDictionary()
+"""Whether columns that were looked at write numbers as Python does."""
 
 _MARKS: WeakKeyDictionary[Table, Mapping[str, DecimalMark]] = WeakKeyDictionary()
 
@@ -411,20 +422,24 @@ def are_codes(evidence: ColumnProfile) -> bool:
     return distinct <= _MAX_CODED_CLASSES or (named and evidence.num_present >= 2 * distinct)
 
 
+@lru_cache(maxsize=8)
+def _sampled(num: int, most: int) -> np.ndarray:
+    return permutation(num, "infer")[:most]
+
+
+_CLEANED: WeakKeyDictionary[Table, Mapping[str, pl.Series]] = WeakKeyDictionary()
+"""The text columns of tables with few cells, which are asked for several times."""
+
+
 def cleaned(table: Table, name: str, literal: bool) -> pl.Series:
     """A column with its missing cells null, for counting: texts trimmed, structures of inputs by position."""
     series = table.frame.get_column(name)
     if series.dtype == pl.String:
-        missing = ["", *SHEET_ERRORS] if literal else [*MISSING, *(["[]"] if name in table.spelled else [])]
-        column = pl.col(name)
-        # One query for it all: of a short column each costs more than its cells do.
-        text = column.str.strip_chars()
-        text = pl.when(text.is_in(missing)).then(None).otherwise(text)
-        odd = (column.str.len_bytes() != column.str.len_chars()).any()
-        result = series.to_frame().select(text.alias("text"), odd.alias("odd"))
-        if len(result) and result["odd"][0]:
-            return result["text"].str.normalize("NFC").alias(name)  # the same word typed on a Mac is the same value
-        return result["text"].alias(name)
+        if literal or len(table) * table.frame.width > _FEW_CELLS:
+            return _trimmed(table, [name], literal)[name]
+        if table not in _CLEANED:
+            _CLEANED[table] = _trimmed(table, [n for n, kind in table.frame.schema.items() if kind == pl.String], False)
+        return _CLEANED[table][name]
     if series.dtype.is_float():
         return series.fill_nan(None)
     if series.dtype.is_nested() and not literal:
@@ -434,18 +449,40 @@ def cleaned(table: Table, name: str, literal: bool) -> pl.Series:
     return series
 
 
+def _trimmed(table: Table, names: Sequence[str], literal: bool) -> dict[str, pl.Series]:
+    """Text columns for `cleaned`, by one query for them all: of a short column each would cost more than its cells."""
+    texts, are_odd = [], []
+    for i, name in enumerate(names):
+        missing = ["", *SHEET_ERRORS] if literal else [*MISSING, *(["[]"] if name in table.spelled else [])]
+        text = pl.col(name).str.strip_chars()
+        texts.append(pl.when(text.is_in(missing)).then(None).otherwise(text).alias(str(i)))
+        are_odd.append((pl.col(name).str.len_bytes() != pl.col(name).str.len_chars()).any().alias(str(i)))
+    odd = table.frame.select(are_odd).row(0) if len(table) else [False] * len(names)
+    columns = zip(names, table.frame.select(texts).get_columns(), odd, strict=True)
+    # The same word typed on a Mac is the same value.
+    return {name: (text.str.normalize("NFC") if is_odd else text).alias(name) for name, text, is_odd in columns}
+
+
 def read_numbers(table: Table, column: pl.Series) -> np.ndarray:
     """A column of a table as numbers, float64, NaN where a cell is missing or is none."""
     if column.dtype.is_numeric() or column.dtype == pl.Boolean:
         return column.cast(pl.Float64).fill_null(np.nan).to_numpy()
-    evidence = _settled(table, column.name, column.drop_nulls().head(_SAMPLE_MARKS).to_list())
-    if evidence.notation.decimal != "," and not evidence.notation.groups and column.dtype == pl.String:
+    is_plain = _PLAIN.get(table, {}).get(column.name)
+    if is_plain is None:
+        sample = column.drop_nulls().head(_SAMPLE_MARKS).to_list()
+        is_plain = _is_plain(_settled(table, column.name, sample).notation)
+    if is_plain and column.dtype == pl.String:
         numbers = column.cast(pl.Float64, strict=False)
         if numbers.null_count() == column.null_count():  # a hundred times as fast
             return numbers.fill_null(np.nan).to_numpy()
     cells = column.to_list()
     notation = _settled(table, column.name, cells).notation
     return np.array([_number(notation, cell) for cell in cells], dtype=np.float64)
+
+
+def _is_plain(notation: Notation) -> bool:
+    """Whether numbers are written as Python writes them, where they have no unit."""
+    return notation.decimal != "," and not notation.groups
 
 
 def _settled(table: Table, name: str, cells: Sequence[object]) -> NotationEvidence:

@@ -49,6 +49,7 @@ MISSING = SHEET_ERRORS | frozenset({
 MEDIA = pl.Struct({"bytes": pl.Binary, "path": pl.String})
 """A media cell as the `datasets` package stores it."""
 
+_MISSING, _LITERALLY_MISSING = frozenset({"", *MISSING}), frozenset({"", *SHEET_ERRORS})
 _SIMPLE = frozenset({type(None), str, int, bool, bytes})
 _INT64 = range(-(2**63), 2**63)
 # A panic of polars is no Exception, but what it says is that the values can't be held.
@@ -92,7 +93,11 @@ def clean_all(series: pl.Series, literal: bool = False, spelled: bool = False) -
         return series.to_list()
     if kind.is_float():
         return series.fill_nan(None).to_list()
-    return [clean(value, literal, spelled) for value in series.to_list()]  # 0.2 us a text
+    if kind == pl.String:  # twice as fast as a call for each
+        missing = _LITERALLY_MISSING if literal else _MISSING
+        texts = [None if text is None or text.strip() in missing else text for text in series.to_list()]
+        return [clean(text, literal, spelled) if text and "[" in text else text for text in texts] if spelled else texts
+    return [clean(value, literal, spelled) for value in series.to_list()]
 
 
 def _parse_list(text: str) -> list[Any] | None:

@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from polysense.data.media.media import short
 from polysense.data.values.numbers import MARKS, Spelled, known_unit, spell
+from polysense.data.values.plain_numbers import PlainNumbers
 from polysense.data.values.sentinels import Sentinels, is_one_of
 from polysense.errors import DecodeError
 
@@ -280,19 +281,25 @@ class NotationEvidence:
             decimal: Its decimal mark, where that is stated.
             missing: Numbers that stand for missing cells.
         """
+        cells = [*cells]
+        if decimal == "auto" and not missing and (plain := _of_plain(cells)) is not None:
+            return plain
         typed, texts, marks, bounds = [], [], Counter[str](), list[str]()
         spellings: list[tuple[str, Spelled]] = []
+        # Most columns have bare numbers, of which nothing more is to be learned: a third of the time of all others.
+        is_bare = True
         for cell in cells:
-            if cell is None or (isinstance(cell, float) and cell != cell):
-                continue
             if isinstance(cell, str):
                 text = cell.strip()
                 if (spelled := spell(text)) is not None:  # no mark spells a number
                     spellings.append((text, spelled))
+                    is_bare = is_bare and not (spelled.unit or spelled.letter or spelled.bound)
                 elif text.casefold() in MARKS:
                     marks[text] += 1
                 else:
                     texts.append(text)
+            elif cell is None or (isinstance(cell, float) and cell != cell):
+                continue
             elif isinstance(cell, (int, float)) and abs(cell) < math.inf:
                 if missing and is_one_of(_as_float(cell), missing):
                     marks[f"{cell:.10g}"] += 1
@@ -303,8 +310,6 @@ class NotationEvidence:
             else:
                 texts.append("")
         notation, settled = _style(typed, spellings, decimal)
-        # Most columns have bare numbers, of which nothing more is to be learned: a third of the time of all others.
-        is_bare = not any(spelled.unit or spelled.letter or spelled.bound for _, spelled in spellings)
         notation, others = (notation, frozenset[str]()) if is_bare else _units(notation, len(typed), spellings)
         num_cells = len(typed) + len(texts) + sum(marks.values()) + len(bounds) + len(spellings)
         absent = _absent(texts, num_cells)
@@ -345,12 +350,26 @@ class NotationEvidence:
             values=values,
             num_cells=num_cells,
             marks=dict((marks + absent).most_common()),
-            bounds=bounds,
+            bounds=tuple(bounds),
             others=dict(units.most_common()),
             unclear=unclear,
             settled=settled,
             rest=rest,
         )
+
+
+def _of_plain(cells: Sequence[object]) -> NotationEvidence | None:
+    """The evidence of texts that all spell numbers as Python does, and tell what their point is; else None."""
+    texts = [cell.strip() for cell in cells if isinstance(cell, str)]
+    if not texts or len(texts) + cells.count(None) < len(cells) or (numbers := PlainNumbers.of(texts)) is None:
+        return None
+    # A point that may stand between thousands is a decimal mark where others can be nothing else.
+    notation = Notation(
+        decimal="." if numbers.num_decimals else None,
+        thousandths=bool(numbers.unclear) or not _are_fixed(numbers.num_decimals),
+        decimals=_at_most(max(numbers.num_decimals, default=0)),
+    )
+    return NotationEvidence(notation=notation, values=numbers.values, num_cells=len(texts), unclear=numbers.unclear)
 
 
 def _as_float(cell: int | float) -> float:
@@ -364,9 +383,14 @@ def _style(
     typed: Sequence[float], spellings: Sequence[tuple[str, Spelled]], stated: Literal["auto", ".", ","]
 ) -> tuple[Notation, _Settled]:
     """The marks of a column, and what tells them."""
-    point = [spelled for _, spelled in spellings if spelled.comma is None and spelled.point is not None]
-    comma = [spelled for _, spelled in spellings if spelled.point is None and spelled.comma is not None]
-    open_ = Counter(spelled.mark for _, spelled in spellings if spelled.mark)
+    point, comma, open_ = list[Spelled](), list[Spelled](), Counter[str]()
+    for _, spelled in spellings:
+        if spelled.mark:
+            open_[spelled.mark] += 1
+        elif spelled.comma is None and spelled.point is not None:
+            point.append(spelled)
+        elif spelled.point is None and spelled.comma is not None:
+            comma.append(spelled)
     fractions = any(not value.is_integer() for value in typed)
     thousandths = fractions or not _is_fixed([*point, *comma])
     groups = {spelled.groups for spelled in (*point, *comma) if spelled.groups}
@@ -397,8 +421,11 @@ def _style(
 
 def _is_fixed(spellings: Sequence[Spelled]) -> bool:
     """Whether all fractions have the same one or two decimals, as a format gives them."""
-    counts = Counter(spelled.num_decimals for spelled in spellings if spelled.num_decimals)
-    return len(counts) == 1 and max(counts) < 3 and counts.total() >= _MANY
+    return _are_fixed(Counter(spelled.num_decimals for spelled in spellings if spelled.num_decimals))
+
+
+def _are_fixed(num_decimals: Mapping[int, int]) -> bool:
+    return len(num_decimals) == 1 and max(num_decimals) < 3 and sum(num_decimals.values()) >= _MANY
 
 
 def _units(
@@ -436,4 +463,8 @@ def _decimals(typed: Sequence[float], spellings: Sequence[tuple[str, Spelled]]) 
         if not value.is_integer():
             text = repr(value)
             most = max(most, 99 if "e" in text else len(text.partition(".")[2]))
-    return most if most <= _MOST_DECIMALS else None
+    return _at_most(most)
+
+
+def _at_most(num_decimals: int) -> int | None:
+    return num_decimals if num_decimals <= _MOST_DECIMALS else None

@@ -120,7 +120,7 @@ def _at_end(ends: list[int], distinct: np.ndarray, counts: np.ndarray, coded: np
     strays = 0
     while strays < min(_NUM_STRAY, len(ends) - 2) and counts[ends[strays]] == 1:
         strays += 1
-    for start in {0, strays}:
+    for start in {0, strays} if coded.any() else ():
         for num in range(min(_NUM_TOGETHER, len(ends) - start - 1), 0, -1):
             chosen, following = ends[start : start + num], ends[start + num]
             if coded[following] or not coded[chosen].any():
@@ -136,11 +136,12 @@ def _at_end(ends: list[int], distinct: np.ndarray, counts: np.ndarray, coded: np
             if (gap >= _APART * width or is_below) and counts[chosen].min() >= fewest:
                 return {float(distinct[i]): int(counts[i]) for i in chosen}
     outermost, following = ends[0], ends[1]
-    value, width = float(distinct[outermost]), _width(distinct, counts, coded | (distinct == distinct[outermost]))
+    value = float(distinct[outermost])
+    if value == 0 or len(distinct) <= _FEWEST_OTHERS or not _stands_out(outermost, ends[1:], counts):
+        return {}
+    width = _width(distinct, counts, coded | (distinct == distinct[outermost]))
     is_far = abs(value - float(distinct[following])) >= _FAR_APART * width > 0
-    if value != 0 and is_far and len(distinct) > _FEWEST_OTHERS and _stands_out(outermost, ends[1:], counts):
-        return {value: int(counts[outermost])}
-    return {}
+    return {value: int(counts[outermost])} if is_far else {}
 
 
 def _only_negative(distinct: np.ndarray, counts: np.ndarray) -> dict[float, int]:

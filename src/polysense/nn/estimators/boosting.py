@@ -85,19 +85,23 @@ class BoostingEstimator(TreeEstimator, config=BoostingEstimatorConfig):
         bins = [_bins(examples, train) for train, _ in folds]
         grown: list[list[Any]] = [[] for _ in folds]
         best, kept, loss, waited = 0, np.zeros((len(examples), self.num_outputs)), np.inf, 0
-        # All folds grow together, so that no tree is grown that their common loss has no use for.
-        for count in sorted({*range(_STEPS, most + 1, _STEPS), most}):
-            scores = np.zeros_like(kept)
+        # All folds grow together, and as far as they do in any case, so that no tree is grown that their common loss
+        # has no use for. Each time they go on scikit-learn looks at all columns anew.
+        counts = sorted({*range(_STEPS, most + 1, _STEPS), most})
+        tried = 0
+        while tried < len(counts) and waited < _PATIENCE:
+            own = counts[tried : tried + _PATIENCE - waited + (not best)]
+            tried += len(own)
+            scores = np.zeros((len(own), *kept.shape))
             for i, (train, test) in enumerate(folds):
-                grown[i] = self._fitted(examples, train, count, bins[i], grown[i])
-                scores[test] = _scores(grown[i], examples.design[test], examples, bins[i])
-            lower, waited = mean_loss(scores, examples), waited + 1
-            if not best or lower < loss:
-                best, kept, loss, waited = count, scores, lower, 0
-            if waited == _PATIENCE:
-                break
-        own = _bins(examples, every)
-        self.take(self._fitted(examples, every, best, own), best, own)
+                grown[i] = self._fitted(examples, train, own[-1], bins[i], grown[i])
+                scores[:, test] = _scores(grown[i], examples.design[test], examples, bins[i], own)
+            for count, each in zip(own, scores, strict=True):
+                lower, waited = mean_loss(each, examples), waited + 1
+                if not best or lower < loss:
+                    best, kept, loss, waited = count, each, lower, 0
+        final = _bins(examples, every)
+        self.take(self._fitted(examples, every, best, final), best, final)
         self.chosen = {"iterations": best}
         return kept
 
@@ -215,9 +219,11 @@ class _Constant:
             baseline[index] = (1 if self.value else -1) * np.log(self.num + 1) if self.num else 0.0
 
 
-def _scores(parts: list[Any], inputs: np.ndarray, examples: Examples, bins: Sequence[Bins]) -> np.ndarray:
-    """Scores [rows, outputs]."""
-    result = np.zeros((len(inputs), examples.num_outputs))
+def _scores(
+    parts: list[Any], inputs: np.ndarray, examples: Examples, bins: Sequence[Bins], counts: Sequence[int]
+) -> np.ndarray:
+    """Scores after some numbers of iterations, [counts, rows, outputs]."""
+    result = np.zeros((len(counts), len(inputs), examples.num_outputs))
     for index, (part, own) in enumerate(zip(parts, bins, strict=True)):
         design = own.encoded(inputs)
         if isinstance(part, _Constant):
@@ -226,15 +232,16 @@ def _scores(parts: list[Any], inputs: np.ndarray, examples: Examples, bins: Sequ
             if examples.kind == "choice":
                 result[:] = baseline
             else:
-                result[:, index] = baseline[index]
-        elif examples.kind == "numbers":
-            result[:, index] = part.predict(design)
-        elif examples.kind == "labels":
-            result[:, index] = part.decision_function(design)
+                result[:, :, index] = baseline[index]
+            continue
+        stages = part.staged_predict if examples.kind == "numbers" else part.staged_decision_function
+        scores = np.stack([each for count, each in enumerate(stages(design), 1) if count in counts])
+        if examples.kind != "choice":
+            result[:, :, index] = scores
         else:
-            scores = part.decision_function(design)
             result[:] = MISSING_CLASS
-            result[:, part.classes_.astype(np.int64)] = scores[:, None] * [-0.5, 0.5] if scores.ndim == 1 else scores
+            both = scores[:, :, None] * [-0.5, 0.5] if scores.ndim == 2 else scores
+            result[:, :, part.classes_.astype(np.int64)] = both
     return result
 
 

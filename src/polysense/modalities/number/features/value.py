@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from polysense.core.schema import Column
-from polysense.data.features import FeatureConfig, ItemFeatureExtractor, compressed
+from polysense.data.features import FAR, FeatureConfig, ItemFeatureExtractor, compressed
 
 __all__ = ["NumberFeaturesConfig", "NumberFeaturesExtractor"]
 
@@ -48,7 +48,9 @@ class NumberFeaturesExtractor(ItemFeatureExtractor, config=NumberFeaturesConfig)
         """See `ItemFeatureExtractor`; the item is float32 [1], in the column's scale."""
         value = float(item[0])
         quantile = float(np.interp(value, self._values, self._quantiles))
-        return np.array([float(compressed(np.array(value))), quantile])
+        # The same for nearly all values, at a tenth of the time.
+        size = value if abs(value) <= FAR else float(compressed(np.array(value)))
+        return np.array([size, quantile])
 
     def state(self) -> dict[str, Any]:
         """See `FeatureExtractor`."""
