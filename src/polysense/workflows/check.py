@@ -27,7 +27,8 @@ __all__ = ["check"]
 
 _MOST_ROWS, _FEWEST_ROWS = 2_000, 30
 _MOST_CELLS = 60_000  # tried one by one: of a wide table fewer rows are
-_FOR_FEATURES = 32  # cells of a column; what they would be learned from in training changes nothing that is said here
+# Cells of a column; what they would be learned from in training changes nothing that is said here.
+_FOR_FEATURES, _FEWEST_FOR_FEATURES, _MOST_FOR_FEATURES = 32, 8, 16_000
 
 
 def check(
@@ -90,7 +91,8 @@ def check(
         warnings += of_split
         splits = {name: len(part) for name, part in tables.items()}
         warnings += shared_persons(config, table, tables)
-        processor, _, _ = fit_processor(prepared.recipe, tables, most_for_features=_FOR_FEATURES)
+        cells = max(_FEWEST_FOR_FEATURES, min(_FOR_FEATURES, _MOST_FOR_FEATURES // max(1, len(config.columns))))
+        processor, _, _ = fit_processor(prepared.recipe, tables, most_for_features=cells)
         warnings += processor_remarks(processor, tables)
         for name, column in processor.columns.items():
             marked[name] = _num_marked(table.cells(column.source), column)

@@ -95,8 +95,13 @@ def clean_all(series: pl.Series, literal: bool = False, spelled: bool = False) -
         return series.fill_nan(None).to_list()
     if kind == pl.String:  # twice as fast as a call for each
         missing = _LITERALLY_MISSING if literal else _MISSING
-        texts = [None if text is None or text.strip() in missing else text for text in series.to_list()]
-        return [clean(text, literal, spelled) if text and "[" in text else text for text in texts] if spelled else texts
+        texts = series.to_list()
+        if not spelled:
+            return [None if text is None or text.strip() in missing else text for text in texts]
+        return [
+            None if text is None or text.strip() in missing else clean(text, literal, True) if "[" in text else text
+            for text in texts
+        ]
     return [clean(value, literal, spelled) for value in series.to_list()]
 
 
