@@ -8,8 +8,8 @@ from __future__ import annotations
 import polars as pl
 
 from polysense.data.config import DataConfig
+from polysense.data.roles.cleaned import cleaned
 from polysense.data.roles.persons import are_patients, person_columns
-from polysense.data.roles.profile import cleaned
 from polysense.data.tables.sources import Table
 from polysense.errors import SplitError
 

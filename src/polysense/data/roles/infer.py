@@ -23,9 +23,10 @@ from polysense.core.role import Role
 from polysense.core.spelling import did_you_mean
 from polysense.core.task_spec import TargetClaim
 from polysense.core.unsupported import Unsupported
+from polysense.data.roles.cleaned import cleaned
 from polysense.data.roles.leaks import find_leaks
 from polysense.data.roles.persons import claim_person, settle_persons, too_few_persons
-from polysense.data.roles.profile import ColumnGuess, ColumnProfile, cleaned, quote
+from polysense.data.roles.profile import ColumnGuess, ColumnProfile, quote
 from polysense.data.roles.split_marks import SPLIT_NAMES, trained_and_held_out, why_split_mark
 from polysense.data.split import split_name
 from polysense.data.tables.sources import Table

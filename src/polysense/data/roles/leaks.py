@@ -23,8 +23,9 @@ from polysense.core.random import permutation
 from polysense.core.registry import modality, task
 from polysense.core.role import Role
 from polysense.core.task_spec import Answer
+from polysense.data.roles.cleaned import cleaned
 from polysense.data.roles.one_sided import OneSided
-from polysense.data.roles.profile import SAMPLE, ColumnGuess, cleaned, read_numbers
+from polysense.data.roles.profile import SAMPLE, ColumnGuess, read_numbers
 from polysense.data.tables.sources import Table
 
 __all__ = ["find_leaks", "names_target", "tells"]

@@ -12,9 +12,10 @@ import dataclasses
 from collections.abc import Collection, Sequence
 
 from polysense.core.role import Role
+from polysense.data.roles.cleaned import cleaned
 from polysense.data.roles.column_names import folded_words, name_words, without_identifier
 from polysense.data.roles.leaks import tells
-from polysense.data.roles.profile import ColumnGuess, ColumnProfile, cleaned, quote
+from polysense.data.roles.profile import ColumnGuess, ColumnProfile, quote
 from polysense.data.roles.split_marks import trained_and_held_out
 from polysense.data.tables.sources import Table
 

@@ -26,11 +26,12 @@ from polysense.core.role import Role
 from polysense.data.media.media import locate
 from polysense.data.media.paths import find_file
 from polysense.data.media.sniff import file_kind, is_code, kind_of_bytes
+from polysense.data.roles.cleaned import cleaned
 from polysense.data.roles.column_names import name_words
 from polysense.data.roles.row_numbers import INDEX_NAMES, is_named_index, numbers_rows
 from polysense.data.tables.sources import Table
 from polysense.data.values.category_key import category_key
-from polysense.data.values.cells import MISSING, SHEET_ERRORS, clean
+from polysense.data.values.cells import clean
 from polysense.data.values.notation import DecimalMark, Notation, NotationEvidence
 from polysense.data.values.numbers import is_number
 from polysense.errors import DecodeError
@@ -41,7 +42,6 @@ __all__ = [
     "ColumnProfile",
     "are_codes",
     "are_numbers",
-    "cleaned",
     "format_number",
     "num_words",
     "quote",
@@ -51,7 +51,6 @@ __all__ = [
 SAMPLE = 1_000
 _MOST_SAMPLED, _FEWEST_SAMPLED = 400_000, 100  # cells of a table in all, and of a column even so
 _SAMPLE_MARKS = 200  # cells of each other column, for its decimal mark
-_FEW_CELLS = 4_000_000  # of a table, whose trimmed texts are remembered
 _LOOKED_INTO = 8  # files whose containers are opened
 _ID_NAMES = {"id", "ids", "uuid", "guid", "key", "pk", "hash", "md5", "sha1", "sha256"}
 _GROUP_NAMES = {
@@ -426,42 +425,6 @@ def are_codes(evidence: ColumnProfile) -> bool:
 @lru_cache(maxsize=8)
 def _sampled(num: int, most: int) -> np.ndarray:
     return permutation(num, "infer")[:most]
-
-
-_CLEANED: WeakKeyDictionary[Table, Mapping[str, pl.Series]] = WeakKeyDictionary()
-"""The text columns of tables with few cells, which are asked for several times."""
-
-
-def cleaned(table: Table, name: str, literal: bool) -> pl.Series:
-    """A column with its missing cells null, for counting: texts trimmed, structures of inputs by position."""
-    series = table.frame.get_column(name)
-    if series.dtype == pl.String:
-        if literal or len(table) * table.frame.width > _FEW_CELLS:
-            return _trimmed(table, [name], literal)[name]
-        if table not in _CLEANED:
-            _CLEANED[table] = _trimmed(table, [n for n, kind in table.frame.schema.items() if kind == pl.String], False)
-        return _CLEANED[table][name]
-    if series.dtype.is_float():
-        return series.fill_nan(None)
-    if series.dtype.is_nested() and not literal:
-        return pl.Series(
-            name, [None if cell is None else str(i) for i, cell in enumerate(table.cells(name))], dtype=pl.String
-        )
-    return series
-
-
-def _trimmed(table: Table, names: Sequence[str], literal: bool) -> dict[str, pl.Series]:
-    """Text columns for `cleaned`, by one query for them all: of a short column each would cost more than its cells."""
-    texts, are_odd = [], []
-    for i, name in enumerate(names):
-        missing = ["", *SHEET_ERRORS] if literal else [*MISSING, *(["[]"] if name in table.spelled else [])]
-        text = pl.col(name).str.strip_chars()
-        texts.append(pl.when(text.is_in(missing)).then(None).otherwise(text).alias(str(i)))
-        are_odd.append((pl.col(name).str.len_bytes() != pl.col(name).str.len_chars()).any().alias(str(i)))
-    odd = table.frame.select(are_odd).row(0) if len(table) else [False] * len(names)
-    columns = zip(names, table.frame.select(texts).get_columns(), odd, strict=True)
-    # The same word typed on a Mac is the same value.
-    return {name: (text.str.normalize("NFC") if is_odd else text).alias(name) for name, text, is_odd in columns}
 
 
 def read_numbers(table: Table, column: pl.Series) -> np.ndarray:

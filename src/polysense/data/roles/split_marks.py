@@ -10,8 +10,9 @@ import re
 
 import polars as pl
 
+from polysense.data.roles.cleaned import cleaned
 from polysense.data.roles.column_names import folded_words, name_words
-from polysense.data.roles.profile import ColumnProfile, cleaned
+from polysense.data.roles.profile import ColumnProfile
 from polysense.data.split import split_name
 from polysense.data.tables.sources import Table
 
