@@ -67,7 +67,7 @@ from polysense.nn.model_config import ModelConfig
 
 __all__ = ["FORMAT", "IMPUTER", "Bundle", "as_bundle", "load"]
 
-FORMAT = 9
+FORMAT = 10
 """Raised with every change of what is written; others are refused by name."""
 
 IMPUTER = "imputer"

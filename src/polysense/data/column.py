@@ -312,7 +312,8 @@ class ColumnProcessor(FittedColumn):
             "config": to_dict(self.config),
             "column": to_dict(self.column),
             "most_items": self.most_items,
-            "has_features": self._save_features(folder),
+            # Not a file for each column: bringing thousands of them to the disk takes longer than all else.
+            "features": None if self.features is None else self.features.plain(),
             **self._state(folder),
         }
 
@@ -332,11 +333,6 @@ class ColumnProcessor(FittedColumn):
                 hashed.update(f"{path} {checksum}".encode())
         return hashed.digest()
 
-    def _save_features(self, folder: Path) -> bool:
-        if self.features is not None:
-            self.features.save(folder)
-        return self.features is not None
-
     @staticmethod
     def load(state: Mapping[str, Any], folder: Path) -> ColumnProcessor:
         """Rebuilds what `save` wrote.
@@ -349,8 +345,8 @@ class ColumnProcessor(FittedColumn):
             processor = from_dict(ColumnConfig, state["config"], where="the saved column").build(column.name)  # type: ignore[type-abstract]
             processor._column, processor.most_items = column, state["most_items"]
             processor._restore(state, folder)
-            if state["has_features"]:
-                processor.features = CellFeatures.load(folder, column)
+            if state["features"] is not None:
+                processor.features = CellFeatures.restored(state["features"], column)
         except Exception as error:
             raise BundleError(
                 f"{folder}: the saved preprocessing of a column can't be read: {type(error).__name__}: {error}"

@@ -15,29 +15,24 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from polysense.config.base import Configured, Family
 from polysense.config.codec import from_dict, to_dict
-from polysense.core.json import read_json, write_json
 from polysense.core.registry import modalities, modality
 from polysense.core.schema import Column
 from polysense.errors import ColumnError, ConfigError
 
 __all__ = [
     "FAR",
-    "FILE",
     "CellFeatures",
     "FeatureConfig",
     "FeatureExtractor",
     "ItemFeatureExtractor",
     "compressed",
 ]
-
-FILE = "features.json"
 
 FAR = 10.0
 """Deviations, beyond which a value counts by its logarithm."""
@@ -221,19 +216,17 @@ class CellFeatures:
             start = here.stop
         return np.concatenate(parts).astype(np.float32)
 
-    def save(self, folder: Path) -> None:
-        """Writes everything that `load` needs into a folder."""
+    def plain(self) -> dict[str, Any]:
+        """Everything that `restored` needs, as plain values for JSON."""
         extractors = [
             {"config": to_dict(config), "state": extractor.state()}
             for config, extractor in zip(self.configs, self._extractors, strict=True)
         ]
-        plain = {"extractors": extractors, "mean": self._mean.tolist(), "factor": self._factor.tolist()}
-        write_json(folder / FILE, plain)
+        return {"extractors": extractors, "mean": self._mean.tolist(), "factor": self._factor.tolist()}
 
     @staticmethod
-    def load(folder: Path, column: Column) -> CellFeatures:
-        """Rebuilds what `save` wrote."""
-        plain = read_json(folder / FILE, dict)
+    def restored(plain: Mapping[str, Any], column: Column) -> CellFeatures:
+        """Rebuilds what `plain` gave."""
         configs = [from_dict(FeatureConfig, each["config"], where="the saved features") for each in plain["extractors"]]
         features = CellFeatures(configs, column)
         for extractor, each in zip(features._extractors, plain["extractors"], strict=True):

@@ -39,7 +39,7 @@ _log = get_logger("polysense.data.processor")
 
 T = TypeVar("T")
 _MAX_LISTED = 20  # columns that a message lists
-_VERSION = 6
+_VERSION = 7
 _FILE = "processor.json"
 
 
