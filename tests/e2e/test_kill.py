@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backbone_folders import save_bert
 from run_processes import run_process, timeless
 from tiny_run import TINY, write_rows
 from write_points import contents, kind_of_point, one_of_each_kind, snapshots_of, stopped_clocks
@@ -84,6 +85,75 @@ def test_a_run_killed_at_any_write_point_is_resumed_to_the_same_files(
             train(table, folder, resume=True)
             assert contents(folder) == expected, name
         assert num_damaged >= (3 if all_points else 1)
+
+
+# What a run may train or compute beside its network, by name, and its settings.
+BESIDE: dict[str, tuple[str, ...]] = {
+    "folds": ("evaluation.folds=2", "evaluation.baselines=false"),
+    "simple baselines": ("evaluation.simple_baselines=true", "evaluation.baselines=false"),
+    "estimators": (
+        "evaluation.baselines=false",
+        "model.heads.label.estimators={linear: {type: linear}, forest: {type: forest, num_trees: 5}, "
+        "boosting: {type: boosting, max_iterations: 10}}",
+    ),
+    "feature store": ("evaluation.baselines=false",),
+}
+EVERY = int(os.environ.get("POLYSENSE_EVERY", "10"))
+
+
+def train_beside(table: Path, work: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run in `work`, with the store of frozen features beside it, so that both are as a kill leaves them."""
+    monkeypatch.setenv("POLYSENSE_CACHE", str(work / "cache"))
+    own = {setting.partition("=")[0] for setting in BESIDE[name]}
+    overrides = [setting for setting in TINY if setting.partition("=")[0] not in own]
+    pretrained = table.parent / "bert"
+    polysense.fit(
+        table, target="label", output=work / "run", preset="fast", resume=True, progress=False,
+        overrides=[*overrides, *BESIDE[name]], pretrained=pretrained if pretrained.exists() else None,
+    )  # fmt: skip
+
+
+def run_files(work: Path) -> dict[str, bytes]:
+    """The run's files; the store is no part of it, and what it gives is in them."""
+    return contents(work / "run")
+
+
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize(
+    ("name", "is_wide"), [("folds", False), *(pytest.param(name, True, marks=pytest.mark.slow) for name in BESIDE)]
+)
+def test_what_is_trained_beside_a_network_is_resumed_to_the_same_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, is_wide: bool
+) -> None:
+    """In the suite some points of the folds; as slow every tenth point (`POLYSENSE_EVERY`), and one of each kind."""
+    table = write_rows(tmp_path / "data.csv")
+    if name == "feature store":
+        save_bert(tmp_path / "bert")
+        words = ("the cat sat", "it was not", "on the mat", "not amused", "to be or not")
+        lines = table.read_text(encoding="utf-8").splitlines()
+        texts = ["note", *(f"{words[i % 5]} {words[i * 7 % 3]} {i}" for i in range(len(lines) - 1))]
+        table.write_text("\n".join(f"{line},{text}" for line, text in zip(lines, texts, strict=True)) + "\n")
+    with stopped_clocks(monkeypatch):
+        with snapshots_of(tmp_path / "straight" / "0" / "work", tmp_path / "killed", monkeypatch) as snapshots:
+            train_beside(table, snapshots.folder, name, monkeypatch)
+        expected = run_files(snapshots.folder)
+        inner = [(f"{event} {path.removeprefix('run/')}", copy) for event, path, copy in split_names(snapshots.copies)]
+        if is_wide:
+            points = [*one_of_each_kind(inner), *inner[::EVERY]]
+        else:
+            points = one_of_each_kind([point for point in inner if " folds/" in point[0]])
+            assert len(points) >= 3
+        if name == "feature store":
+            assert sum("cache" in point for point, _ in inner) >= 5  # or nothing was stored
+        for number, (point, work) in enumerate(points):
+            again = Path(shutil.copytree(work, tmp_path / "again" / str(number) / "work")) if work.exists() else work
+            train_beside(table, again, name, monkeypatch)
+            assert run_files(again) == expected, point
+
+
+def split_names(copies: list[tuple[str, Path]]) -> list[tuple[str, str, Path]]:
+    """Events, paths and copies."""
+    return [(*name.partition(" ")[::2], copy) for name, copy in copies]
 
 
 def compare(table: Path, folder: Path) -> object:

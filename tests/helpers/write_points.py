@@ -145,12 +145,12 @@ def kind_of_point(name: str) -> tuple[str, str]:
     Returns:
         The event and the place: a single "file" that is written beside its place and renamed, a "folder" that is made
         whole and swapped in, a "checkpoint", a "log" that grows, or what is made and brought to the disk "around" them.
-        Of what a run trains beside its model (its baselines) the event is "any": it is the run again, in a folder
-        of its own.
+        Of what a run trains beside its model (its baselines, its folds) the event is "any": it is the run again, in a
+        folder of its own.
     """
     event, _, path = name.partition(" ")
     path = _PART.sub("PART", path)
-    own = re.sub(r"^baselines/.*?\d+/", "", path)
+    own = re.sub(r"^(?:baselines|folds)/.*?\d+/", "", path)
     parts = own.split("/")
     if "checkpoints" in parts:
         place = "checkpoint"
