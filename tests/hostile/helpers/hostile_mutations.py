@@ -79,14 +79,16 @@ def with_other_header(content: bytes, draws: random.Random) -> bytes:
     return struct.pack("<Q", stated) + header + content[8 + size :]
 
 
-def _places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    yield place
-    if isinstance(value, dict):
-        for key in value:
-            yield from _places(value[key], (*place, key))
-    elif isinstance(value, list):
-        for index in range(min(len(value), 5)):
-            yield from _places(value[index], (*place, index))
+def _places(value: Any) -> Iterator[tuple[Any, ...]]:
+    """Without recursion: what was mutated before may be nested a thousand levels deep."""
+    waiting: list[tuple[Any, tuple[Any, ...]]] = [(value, ())]
+    while waiting:
+        value, place = waiting.pop()
+        yield place
+        if isinstance(value, dict):
+            waiting += [(value[key], (*place, key)) for key in reversed(value)]
+        elif isinstance(value, list):
+            waiting += [(value[index], (*place, index)) for index in reversed(range(min(len(value), 5)))]
 
 
 def _at(value: Any, place: tuple[Any, ...]) -> Any:

@@ -30,6 +30,13 @@ class ImageColumn(Column):
     whole_range: tuple[float, float] | None = None
     float_range: tuple[float, float] | None = None
 
+    def __post_init__(self) -> None:
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != self.num_channels:  # of a damaged bundle, which would else end in torch's own message
+                raise ValueError(
+                    f"{name}: found {len(values)} values for {self.num_channels} channels, expected as many"
+                )
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageRequirements(Requirements):
