@@ -19,7 +19,7 @@ from polysense.training.checkpoint import load_checkpoint
 from polysense.training.config import TrainingConfig
 from polysense.training.run import Run
 from polysense.training.schedule import CosineConfig
-from polysense.training.time_plan import Deadline, Pace, TimeLimit, steps_that_fit
+from polysense.training.time_plan import Deadline, Pace, TimeLimit, measured_slowness, steps_that_fit
 from polysense.training.trainer import Trainer
 
 Make = Callable[..., Trainer]
@@ -47,6 +47,21 @@ def test_a_deadline_says_what_it_leaves_out() -> None:
     assert len(deadline.left_out) == 2
     clock.now += 100
     assert deadline.left == 0
+
+
+def test_guesses_are_for_an_idle_core() -> None:
+    deadline = Deadline(60.0, Clock(), slowness=3.0)
+    assert deadline.allows(50.0, "what was measured")
+    assert not deadline.allows_work(25.0, "what is guessed")
+    assert deadline.left_out == ["what is guessed (about 1 min 15 s, 1 min were left)"]
+    assert deadline.part(0.5).allows_work(9.0, "less")
+    assert not deadline.part(0.5).allows_work(11.0, "more")
+
+
+def test_slowness_is_measured_by_the_clock() -> None:
+    times = iter([0.0, 1.0, 5.0, 5.0 + 1e-9])
+    assert measured_slowness(lambda: next(times)) == pytest.approx(10.0)
+    assert measured_slowness(lambda: next(times)) == 1.0
 
 
 def test_time_is_kept_for_what_follows() -> None:

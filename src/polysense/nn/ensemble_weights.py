@@ -123,9 +123,12 @@ def fit_ensemble_weights(
 
 def _weighed_estimators(head: EnsembleHead, out_of_fold: OutOfFold | None) -> tuple[Float[Tensor, " estimators"], int]:
     """The estimators' weights among themselves, and on how many rows they were fitted."""
-    names = head.estimator_names
-    if not names or out_of_fold is None:
-        return torch.zeros(len(names), dtype=torch.float64), 0
+    names, weights_of_all = head.estimator_names, torch.zeros(len(head.estimator_names), dtype=torch.float64)
+    # One that was not fitted, for lack of time or of rows, speaks of no row.
+    fitted_ones = [i for i, each in enumerate(head.named_estimators().values()) if each.is_fitted]
+    if not fitted_ones or out_of_fold is None:
+        return weights_of_all, 0
+    names = tuple(names[i] for i in fitted_ones)
     inner: Head[object] = head.inner
     device = head.fitted.device
     scores = [torch.from_numpy(out_of_fold.scores[name]).to(device) for name in names]
@@ -138,7 +141,8 @@ def _weighed_estimators(head: EnsembleHead, out_of_fold: OutOfFold | None) -> tu
     total = float(fitted.sum())
     # Where experts are averaged, only the ratios count.
     is_mean = head.space == "probabilities" or inner.score_kind == "numbers"
-    return fitted / total if is_mean and total > 0 else fitted, int((truth.present & some).sum())
+    weights_of_all[fitted_ones] = fitted / total if is_mean and total > 0 else fitted
+    return weights_of_all, int((truth.present & some).sum())
 
 
 def _weighed_experts(

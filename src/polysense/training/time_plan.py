@@ -16,16 +16,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from polysense.core.duration import spell_duration
 from polysense.training.run import Run
 
-__all__ = ["Deadline", "Pace", "TimeLimit", "described", "estimate", "steps_that_fit"]
+__all__ = ["Deadline", "Pace", "TimeLimit", "described", "estimate", "measured_slowness", "steps_that_fit"]
 
 _SHARE_OF_MEASURING = 0.05
 _FEWEST_STEPS = 3
 _FEWEST_PART = 0.1  # of an epoch, that is worth being trained on
 _LEAST_TOLD = 2.0  # seconds of a run without a limit
 _MARGIN = 0.03  # of all the time
+_ROUNDS, _SECONDS_OF_ROUND = 40, 2.5e-3  # of `measured_slowness`, measured on an idle core
 _SECONDS_OF_ESTIMATE = 2.0  # measured, before a run without a limit says how long it will take
 
 
@@ -36,15 +39,22 @@ class Deadline:
         seconds: That are given.
         now: The clock.
         since: When they began, by that clock; None: now.
+        slowness: How many times as long as an idle core this machine takes, see `measured_slowness`.
 
     Attributes:
         seconds: The time that was given in all.
+        slowness: As given.
     """
 
     def __init__(
-        self, seconds: float, now: Callable[[], float] = time.monotonic, *, since: float | None = None
+        self,
+        seconds: float,
+        now: Callable[[], float] = time.monotonic,
+        *,
+        since: float | None = None,
+        slowness: float = 1.0,
     ) -> None:
-        self.seconds = seconds
+        self.seconds, self.slowness = seconds, slowness
         self._noted: dict[str, str] = {}
         self._now = now
         self._end = (now() if since is None else since) + seconds
@@ -72,11 +82,31 @@ class Deadline:
         self.note(what, f"{what} (about {spell_duration(seconds)}, {spell_duration(self.left)} were left)")
         return False
 
+    def allows_work(self, seconds: float, what: str) -> bool:
+        """As `allows`, of seconds that an idle core is guessed to take."""
+        return self.allows(seconds * self.slowness, what)
+
     def part(self, share: float) -> Deadline:
         """A deadline after a share of what is left, with the same list of what was left out."""
-        part = Deadline(share * self.left, self._now)
+        part = Deadline(share * self.left, self._now, slowness=self.slowness)
         part._noted = self._noted
         return part
+
+
+def measured_slowness(now: Callable[[], float] = time.monotonic) -> float:
+    """How many times as long as an idle core, for which seconds are guessed, this machine takes now; 1 at least.
+
+    A tenth of a second of what simple models are fitted with: matrix products, sorting, and Python itself.
+    """
+    generator = np.random.default_rng(0)
+    matrix, values = generator.random((200, 200)), generator.random(50_000)
+    _ = matrix @ matrix  # the first one loads the library
+    start = now()
+    for _ in range(_ROUNDS):
+        np.sort(values)
+        sum(range(20_000))
+        matrix @ matrix
+    return max(1.0, (now() - start) / (_ROUNDS * _SECONDS_OF_ROUND))
 
 
 @dataclass(frozen=True, kw_only=True)

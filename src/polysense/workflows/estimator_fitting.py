@@ -25,6 +25,7 @@ from polysense.nn.held_out import HeldOut, Outputs, experts_of, read_held_out
 from polysense.nn.model import MultimodalModel
 from polysense.recipe import Recipe
 from polysense.training.distributed import Distributed
+from polysense.training.time_plan import Deadline
 from polysense.workflows.evaluating import fitted_processor
 from polysense.workflows.feature_rows import FeatureReader, FeatureRows, FeatureSource, collect_features
 from polysense.workflows.score_statistics import out_of_fold_score, plain_head
@@ -33,6 +34,9 @@ __all__ = ["MOST_ROWS", "FittedExperts", "fit_estimators", "fit_experts"]
 
 MOST_ROWS = 20_000
 """Training rows that estimators are fitted on: beyond, networks learn what simple models can't."""
+
+_SHARE_OF_TIME = 0.6
+"""Of what is left of a run's time that estimators may take."""
 
 _log = get_logger("polysense.workflows")
 
@@ -59,6 +63,7 @@ def fit_experts(
     validation: TableDataset | None,
     distributed: Distributed,
     judged: Outputs | None = None,
+    deadline: Deadline | None = None,
 ) -> FittedExperts:
     """Fits the estimators of every ensemble head and then its weights, if a head asks for that.
 
@@ -69,6 +74,7 @@ def fit_experts(
         validation: The validation rows, if there are any.
         distributed: This process among its peers.
         judged: What models that did not see them say of rows, in the place of validation rows.
+        deadline: When the run must be over; estimators that there is no time for are left out.
     """
     heads = [head for head in model.heads if isinstance(head, EnsembleHead) and head.fits_weights]
     if not heads:
@@ -84,6 +90,8 @@ def fit_experts(
         recipe,
         train,
         distributed,
+        # What follows, weights and the evaluation above all, gets the rest.
+        None if deadline is None else deadline.part(_SHARE_OF_TIME),
     )
     held_out, kind = None, "validation" if judged is None else "out-of-fold"
     if judged is not None:
@@ -102,7 +110,11 @@ def fit_experts(
 
 
 def fit_estimators(
-    model: MultimodalModel, recipe: Recipe, dataset: TableDataset, distributed: Distributed
+    model: MultimodalModel,
+    recipe: Recipe,
+    dataset: TableDataset,
+    distributed: Distributed,
+    deadline: Deadline | None = None,
 ) -> tuple[dict[str, OutOfFold], dict[str, FeatureRows]]:
     """Fits the estimators of every ensemble head.
 
@@ -111,10 +123,11 @@ def fit_estimators(
         recipe: The run's.
         dataset: The training rows, with targets.
         distributed: The main process fits, the others get what it fitted.
+        deadline: Until when; those that are not expected to be fitted by then stay unfitted, the slowest ones first.
 
     Returns:
-        Per target its estimators' scores of training rows that they were not fitted on, and in the main process what
-        they were fitted on.
+        Per target its estimators' scores of training rows that they were not fitted on (NaN of one that stays
+        unfitted), and in the main process what they were fitted on.
     """
     heads = {
         name: head
@@ -141,7 +154,7 @@ def fit_estimators(
             recipe.data.split.grouping,
         )
         for name, head in heads.items():
-            result[name] = _fitted(head, recipe, collected[name], seed)
+            result[name] = _fitted(head, recipe, collected[name], seed, deadline)
     for name, head in heads.items():
         state = {key: value.cpu() for key, value in head.estimators.state_dict().items()}
         received = distributed.from_main((state, result.get(name)))
@@ -152,12 +165,21 @@ def fit_estimators(
     return result, collected
 
 
-def _fitted(head: EnsembleHead, recipe: Recipe, rows: FeatureRows, seed: int) -> OutOfFold:
-    """Fits a head's estimators; gives their out-of-fold scores."""
+def _fitted(head: EnsembleHead, recipe: Recipe, rows: FeatureRows, seed: int, deadline: Deadline | None) -> OutOfFold:
+    """Fits a head's estimators, the fastest first; gives their out-of-fold scores."""
     folds = rows.folds(head.inner, seed)
     target, plain = head.target, plain_head(recipe.model.heads[head.target.name], head.target)
-    scores = {}
-    for name, estimator in head.named_estimators().items():
+    scores, estimators, configs = {}, head.named_estimators(), head.estimator_configs
+    expected = {
+        name: configs[name].seconds(len(rows), each.num_inputs, each.num_outputs) for name, each in estimators.items()
+    }
+    for name in sorted(estimators, key=lambda each: expected[each]):
+        estimator = estimators[name]
+        scores[name] = np.full((len(rows), estimator.num_outputs), np.nan)
+        if deadline is not None and not deadline.allows_work(
+            expected[name], f"the simple model {name!r} of {target.name}"
+        ):
+            continue
         start = time.perf_counter()
         scores[name] = estimator.fit(
             FitRows(

@@ -25,7 +25,7 @@ from polysense.reports.model_card import ModelCard, render_model_card
 from polysense.reports.reading import Reading
 from polysense.training.distributed import Distributed
 from polysense.training.state import has_checkpoint
-from polysense.training.time_plan import Deadline
+from polysense.training.time_plan import Deadline, measured_slowness
 from polysense.workflows.folds.judged_rows import JudgedRows
 from polysense.workflows.folds.models import FOLDS, train_folds
 from polysense.workflows.folds.plan import FoldPlan, plan_folds
@@ -74,6 +74,7 @@ def fit(
     pretrained: str | Path | None = None,
     time: str | float | None = None,
     folds: int | None = None,
+    since: float | None = None,
 ) -> Run:
     """Trains a model, measures it and saves it.
 
@@ -103,12 +104,13 @@ def fit(
             evaluation as fit are done, and what was left out is listed; short for the override `training.time=...`.
         folds: Out-of-fold evaluation: so many models are trained so that each row is judged by one that did not see it,
             and one more on all rows, which is delivered; short for the override `evaluation.folds=...`.
+        since: When the time began, by `time.monotonic`; None: now. A command counts its imports.
 
     Raises:
         UserError: Something that the caller can mend; the message says what and where.
         TrainingInterrupted: Ctrl-C; the state was saved.
     """
-    started = monotonic()
+    started = monotonic() if since is None else since
     overrides = [*pretrained_override(pretrained), *overrides]
     if time is not None:
         parse_duration(time, "time")
@@ -238,7 +240,7 @@ def _run(
 ) -> Run:
     recipe = prepared.recipe
     seconds = recipe.training.seconds
-    deadline = None if seconds is None else Deadline(seconds, since=started)
+    deadline = None if seconds is None else Deadline(seconds, since=started, slowness=measured_slowness())
     use_cuda = recipe.training.device in ("auto", "cuda") and torch.cuda.is_available()
     distributed = Distributed.from_environment(use_cuda=use_cuda)
     with ExitStack() as stack:

@@ -262,7 +262,7 @@ def _fit_target(
             if seconds > 2 * _MOST_SECONDS:
                 left_out.append(f"{label}: even {num_rows:,} rows of it would take {spell_duration(seconds)}")
                 continue
-            if deadline is not None and not deadline.allows(seconds, f"the simple baseline {label!r} of {name}"):
+            if deadline is not None and not deadline.allows_work(seconds, f"the simple baseline {label!r} of {name}"):
                 left_out.append(f"{label}: no time was left")
                 continue
             if num_rows < known:

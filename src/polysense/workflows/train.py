@@ -43,7 +43,7 @@ from polysense.training.callbacks.text_log import logged_afterwards
 from polysense.training.config import TrainingConfig
 from polysense.training.distributed import Distributed
 from polysense.training.run import TrainResult
-from polysense.training.time_plan import Deadline, TimeLimit
+from polysense.training.time_plan import Deadline, TimeLimit, measured_slowness
 from polysense.training.trainer import Trainer, default_callbacks
 from polysense.workflows.calibration import calibrate, calibrate_on
 from polysense.workflows.estimator_fitting import fit_experts
@@ -70,8 +70,9 @@ _log = get_logger("polysense.workflows")
 
 # Training rows at least, where a balance of columns measures losses.
 _MEASURED_ROWS = 512
-# Of intervals, pages and files, whatever the rows; at most a tenth of a run's time is kept for them.
+# Of intervals, pages and files, whatever the rows, and how much of a run's time is kept for them at most.
 _SECONDS_AFTERWARDS = 4.0
+_MOST_AFTERWARDS = 0.2
 # Of a run's time that is kept for simple models; those of a report are left out where it is not enough.
 _MOST_FOR_ESTIMATORS = 0.3
 
@@ -207,7 +208,7 @@ def train_model(
     keep_freed_memory()
     distributed = distributed or Distributed()
     if deadline is None and recipe.training.seconds is not None:
-        deadline = Deadline(recipe.training.seconds)
+        deadline = Deadline(recipe.training.seconds, slowness=measured_slowness())
     if data is None:
         fitted = folder / "bundle" / "processor"
         known = resume and fitted.is_dir()
@@ -317,8 +318,11 @@ def train_model(
             deadline=deadline,
             name="training" if name is None else name,
             rows_afterwards=rows_afterwards(recipe, tables),
-            fixed_seconds=min(_SECONDS_AFTERWARDS, 0.1 * deadline.seconds)
-            + min(expected_seconds(model, recipe, len(data.train)), _MOST_FOR_ESTIMATORS * deadline.seconds),
+            fixed_seconds=min(_SECONDS_AFTERWARDS * deadline.slowness, _MOST_AFTERWARDS * deadline.seconds)
+            + min(
+                expected_seconds(model, recipe, len(data.train)) * deadline.slowness,
+                _MOST_FOR_ESTIMATORS * deadline.seconds,
+            ),
             validation_rows=0 if validation_set is None else len(validation_set),
         ),
     )
@@ -327,7 +331,7 @@ def train_model(
     calibrated: dict[str, str] = {}
     with logged_afterwards(folder / "train.log") if distributed.is_main else nullcontext():
         outputs = None if judged is None else judged(model)
-        experts = fit_experts(model, recipe, data.train, validation_set, distributed, outputs)
+        experts = fit_experts(model, recipe, data.train, validation_set, distributed, outputs, deadline)
         if recipe.evaluation.simple_baselines and save and distributed.is_main:
             fit_simple_baselines(model, recipe, data.train, folder, experts, deadline)
         if judged is not None:

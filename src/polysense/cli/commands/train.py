@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Annotated, TypeAlias
 
 import typer
 
 from polysense.cli import console
+from polysense.cli.announcement import first_line
 from polysense.cli.commands.options import InsideOnly, Json, NoTarget, Overrides, Pretrained, Source, Targets
 from polysense.core.kind_names import kind_names
+from polysense.core.logs import get_logger
 from polysense.errors import ConfigError
 
 __all__ = ["Columns", "Preset", "parse_columns", "train"]
@@ -103,6 +106,9 @@ def train(
 
     With a table, name the column to predict: polysense train table.csv --target label
     """
+    since = monotonic()
+    if not resume:
+        get_logger("polysense.workflows").info("%s", first_line(source, target or (), time))
     changes = [*(overrides or ()), *(["evaluation.baselines=true"] if baselines else [])]
     changes += ["data.allow_outside=false"] if inside_only else []
     columns = parse_columns(column)
@@ -126,6 +132,7 @@ def train(
             pretrained=pretrained,
             time=time,
             folds=folds,
+            since=since,
             init_from=init_from,
         )
     console.write(run.as_json() if as_json else run.summary())
