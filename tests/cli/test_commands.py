@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -20,7 +21,10 @@ def test_train_passes_everything_on(api: FakeApi, capsys: pytest.CaptureFixture[
     line = "train t.csv training.epochs=3 --target a -t b -o out --preset fast --validation v.csv --test w.csv --resume"
     more = ["data.columns[a b].type=text", "-c", "a=b=image", "--baselines", "--pretrained", "models", "--time", "10m"]
     more += ["--folds", "5"]
+    before = monotonic()
     assert main([*line.split(), *more]) == 0
+    # The time begins with the command, not with its imports' end.
+    assert before <= api.calls[0][2].pop("since") <= monotonic()
     assert api.calls == [
         (
             "fit",
@@ -51,6 +55,7 @@ def test_train_leaves_out_what_was_not_given(api: FakeApi) -> None:
     assert main(["train", "recipe.yaml"]) == 0
     ((_, arguments, options),) = api.calls
     assert arguments == (Path("recipe.yaml"),)
+    options.pop("since")
     assert options == {
         "target": None,
         "task": None,

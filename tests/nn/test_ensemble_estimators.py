@@ -17,6 +17,7 @@ from polysense.core.schema import Schema, Target
 from polysense.errors import ConfigError
 from polysense.modalities.number.encoders.mlp import NumberMLPConfig
 from polysense.modalities.number.record import NumberColumn
+from polysense.nn import ensemble_weights
 from polysense.nn.bundled import require_shapes
 from polysense.nn.ensemble_head import EnsembleHead, EnsembleHeadConfig, Experts
 from polysense.nn.ensemble_weights import EnsembleWeights, fit_ensemble_weights
@@ -163,6 +164,22 @@ def test_without_validation_rows_estimators_are_weighed_out_of_fold() -> None:
     assert weights["linear signal"] > 0.3
     assert weights["linear noise"] == 0.0
     assert result.num_held_out == 0
+
+
+def test_few_rows_move_the_weights_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build()
+    out_of_fold = fit(model, rows(60, 0))
+
+    def weights() -> np.ndarray:
+        each = fit_ensemble_weights(model, None, out_of_fold)["label"].weights
+        return np.array([2 * each[name] for name in head_of(model).estimator_names])
+
+    few = weights()
+    monkeypatch.setattr(ensemble_weights, "_FEW_ROWS", 59)
+    equal = np.full(len(few), 1 / len(few))
+    assert np.abs(few - equal).sum() < 0.8 * np.abs(weights() - equal).sum()
+    monkeypatch.setattr(ensemble_weights, "_FEW_ROWS", 60)
+    np.testing.assert_array_equal(weights(), few)
 
 
 def test_until_they_are_fitted_they_have_no_weight() -> None:

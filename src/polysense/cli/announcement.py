@@ -23,7 +23,7 @@ _SMALL = 2_000
 
 
 def first_line(source: str | Path, targets: Sequence[str], time: str | None) -> str:
-    """What a training is going to do, as far as is known at once.
+    """What a training is going to do, as far as is known at once; "" where the source is no file.
 
     Args:
         source: What the command was given: a table's path, a recipe's, or another.
@@ -31,6 +31,8 @@ def first_line(source: str | Path, targets: Sequence[str], time: str | None) -> 
         time: As `--time` has it.
     """
     path = Path(source)
+    if not path.is_file():  # which is an error, or a data set's name
+        return ""
     size = None if path.suffix.lower() not in _SEPARATORS else _size(path)
     rows = None if size is None else size[0]
     what = "" if size is None else f" (about {size[0]:,} rows of {size[1]:,} columns)"

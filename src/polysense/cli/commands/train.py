@@ -107,11 +107,11 @@ def train(
     With a table, name the column to predict: polysense train table.csv --target label
     """
     since = monotonic()
-    if not resume:
-        get_logger("polysense.workflows").info("%s", first_line(source, target or (), time))
     changes = [*(overrides or ()), *(["evaluation.baselines=true"] if baselines else [])]
     changes += ["data.allow_outside=false"] if inside_only else []
     columns = parse_columns(column)
+    if not resume and (line := first_line(source, target or (), time)):
+        get_logger("polysense.workflows").info("%s", line)
 
     from polysense import api
 
