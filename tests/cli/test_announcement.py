@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from polysense.cli import announcement
 from polysense.cli.announcement import first_line
 
 
@@ -21,7 +22,8 @@ def test_a_small_table_is_counted(tmp_path: Path) -> None:
     assert "in 25s at most" in first_line(path, ["label"], "25s")
 
 
-def test_a_large_table_is_estimated_from_its_beginning(tmp_path: Path) -> None:
+def test_a_large_table_is_estimated_from_its_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(announcement, "_READ", 4096)
     path = tmp_path / "table.tsv"
     path.write_text("a\tb\n" + "some words\t12\n" * 40_000, encoding="utf-8")
     line = first_line(path, [], None)

@@ -13,8 +13,8 @@ from polysense.escaping import visible
 
 __all__ = ["first_line"]
 
-_READ = 2**16
-"""Bytes of a file that are looked at."""
+_READ = 2**22
+"""Bytes of a file that are looked at: small ones are counted, of large ones the rest is taken to be alike."""
 
 _SEPARATORS = {".csv": ",;|\t", ".tsv": "\t"}
 

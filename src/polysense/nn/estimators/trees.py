@@ -79,12 +79,15 @@ class TreeEstimator(Estimator):
 
     def leaves(self, design: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch trees values"]:
         """The value of the leaf that each row reaches in each tree."""
-        node = self.roots.long().expand(len(design), -1)
+        feature, children = self.feature.long(), torch.stack([self.right, self.left], dim=1).flatten().long()
+        node = self.roots.long().expand(len(design), -1).contiguous()
         for _ in range(self.depth):
-            values = design.gather(1, self.feature[node].long())
-            goes_left = (values <= self.threshold[node]) | (values.isnan() & self.missing_left[node])
-            node = torch.where(goes_left, self.left[node], self.right[node]).long()
-        return self.value[self.leaf[node].long()]
+            values = design.gather(1, feature.take(node))
+            goes_left = values <= self.threshold.take(node)
+            if not self.imputes:
+                goes_left = goes_left | (values.isnan() & self.missing_left.take(node))
+            node = children.take(2 * node + goes_left)
+        return self.value[self.leaf.take(node).long()]
 
     def put_trees(self, trees: Sequence[Nodes], **others: np.ndarray) -> None:
         """Sets the buffers of the trees."""
