@@ -9,9 +9,9 @@ and two in one case of twenty): what does not help has weight 0, and not a littl
 Networks have seen the training rows, estimators have scores of them by models that have not (cross-validation). So
 estimators are first weighed against one another, on the training rows, which are many; where they are not, near to
 equal weights. Then all of them together are weighed against the networks, on the validation rows, which are few and
-which chose the networks' best epoch. Networks join only
-if the loss of these rows falls by more than two standard errors: on 42 rows a network with an R2 of .74, which had .71
-on other rows, took most of the weight from simple models with .81.
+which chose the networks' best epoch. Networks join only if the loss of these rows falls by more than two standard
+errors: on 42 rows a network with an R2 of .74, which had .71 on other rows, took most of the weight from simple models
+with .81.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ _WORTH = 2.0
 
 _FEW_ROWS, _DEVIATION_OF_FEW = 100, 0.3
 """Training rows up to which estimators' weights keep near to equal ones, and the prior's standard deviation there. On
-40 to 80 rows of five tables a deviation of 1 had .005 to .017 nats more on other rows, on 120 as many."""
+40 to 80 rows a deviation of 1 had .005 to .017 more loss on other rows, the mean of five tables of which digits had
+less; on 120 rows there was no difference."""
 
 _TRIED = 4
 """Experts of which each is a candidate for being dropped; of more that are doubtful, half are tried together first."""
