@@ -83,6 +83,15 @@ class HeadConfig(Family, family="head", homes=("nn.ensemble_head", "tasks.*.head
         head: BaseHead = self.builds(self, target, width)
         return head
 
+    @property
+    def learns_alone(self) -> bool:
+        """Whether a column alone can be trained on its target, by what `alone` builds."""
+        return self.unimodal
+
+    def alone(self, target: Target, width: int) -> BaseHead:
+        """What reads one column's summary in training, so that no column is ignored (`objectives.unimodal`)."""
+        return self.build(target, width)
+
     def create(self, target: Target, width: int, resources: Path | None = None) -> BaseHead:
         """Builds the head; one that has files of its own replaces this.
 

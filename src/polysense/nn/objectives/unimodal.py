@@ -2,7 +2,8 @@
 
 So the column that learns first does not leave the others lazy (Wang, Tran, Feiszli, "What Makes Training Multi-modal
 Classification Networks Hard?", CVPR 2020, section 3). It costs a readout per column and target, and nothing at
-prediction. Only heads that read a summary have it: a decoder for each column would cost more than the rest.
+prediction. What reads a summary is the target's own head; of a text it is the bag of its tokens, for a decoder of each
+column would cost more than the rest.
 
 Each loss is divided by its target's count over all rows, not over those that have the column: a column that few rows
 have would otherwise weigh as much per batch as one that all have.
@@ -37,7 +38,7 @@ class UnimodalConfig(ObjectiveConfig):
     weight: float = 0.5
 
     def build(self, blueprint: Blueprint) -> UnimodalHeads | None:
-        targets = [name for name, head in blueprint.heads.items() if head.unimodal]
+        targets = [name for name, head in blueprint.heads.items() if head.learns_alone]
         if len(blueprint.schema.columns) < 2 or not targets:
             return None
         return UnimodalHeads(self, blueprint, targets)
@@ -57,7 +58,7 @@ class UnimodalHeads(Objective):
         self.targets, self.columns = tuple(targets), blueprint.schema.names
         self.heads = nn.ModuleList(
             nn.ModuleList(
-                blueprint.heads[name].build(blueprint.schema.target(name), blueprint.width) for _ in self.columns
+                blueprint.heads[name].alone(blueprint.schema.target(name), blueprint.width) for _ in self.columns
             )
             for name in targets
         )
@@ -99,9 +100,10 @@ class UnimodalHeads(Objective):
         return losses
 
     def count(self, batch: Batch, heads: Mapping[str, Head[object]]) -> dict[str, Float[Tensor, " batch"]]:
+        del heads  # those of the columns may count otherwise: the tokens of a bag
         counts: dict[str, Tensor] = {}
         for target in self.targets:
-            count = row_count(heads[target], batch)
+            count = row_count(next(iter(self.by_column()[target].values())), batch)
             counts |= {self.loss_name(target, column): count for column in self.columns}
         return counts
 

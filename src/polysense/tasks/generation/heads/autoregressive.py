@@ -16,11 +16,13 @@ from torch.nn import functional as F
 from polysense.core.batch import Truth
 from polysense.core.pytree import map_tensors, pytree_node
 from polysense.core.rows import RowContext, RowLoss
+from polysense.core.schema import Target
 from polysense.core.tokens import Fused
 from polysense.nn.decoding import DecodingConfig, Generated, IncrementalDecoder
 from polysense.nn.decoding.greedy import GreedyConfig
-from polysense.nn.head import Head, HeadConfig
+from polysense.nn.head import BaseHead, Head, HeadConfig
 from polysense.tasks.generation.heads.bag_of_tokens import BagOfTokens
+from polysense.tasks.generation.heads.bag_of_tokens_head import BagOfTokensHead
 from polysense.tasks.generation.record import GenerationTarget
 from polysense.tasks.generation.truth import GenerationTruth
 
@@ -47,6 +49,13 @@ class WritingHeadConfig(HeadConfig, ABC):
     @property
     def strategy(self) -> DecodingConfig:
         return self.decoding
+
+    @property
+    def learns_alone(self) -> bool:
+        return True
+
+    def alone(self, target: Target, width: int) -> BaseHead:
+        return BagOfTokensHead(GenerationTarget.of(target), width, self.loss_weight)
 
     def with_strategy(self, strategy: DecodingConfig) -> HeadConfig:
         return replace(self, decoding=strategy)

@@ -24,6 +24,7 @@ from polysense.core.batch import Truth
 from polysense.core.pytree import pytree_node
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.tokens import Fused
+from polysense.errors import ConfigError
 from polysense.nn.decoding import DecodingConfig
 from polysense.nn.decoding.best_path import BestPath
 from polysense.nn.decoding.prefix_beam import PrefixBeam
@@ -53,6 +54,13 @@ class CTCAttentionHeadConfig(FrameReaderConfig, GenerationHeadConfig):
     type: Literal["ctc_attention"] = "ctc_attention"  # type: ignore[assignment]
     ctc_weight: Fraction = 0.3
     decoding: DecodingConfig = field(default_factory=SpeechBeamConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.bag_weight:
+            raise ConfigError(
+                f"bag_weight: the CTC looks at the column anyway; leave it at 0 (found {self.bag_weight})"
+            )
 
 
 @pytree_node

@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.config.limits import FractionBelowOne, PositiveInt
+from polysense.config.limits import FractionBelowOne, NonNegativeFloat, PositiveInt
 from polysense.core.batch import Truth
 from polysense.core.rows import RowContext
 from polysense.core.tokens import Fused
@@ -33,6 +33,7 @@ from polysense.nn.layers.linear_cross_entropy import linear_cross_entropy
 from polysense.nn.layers.packed import Packing, pack
 from polysense.nn.layers.transformer import TransformerBlock, sinusoidal
 from polysense.tasks.generation.heads.autoregressive import TokenHead, TokenOutput, WritingHeadConfig
+from polysense.tasks.generation.heads.bag_of_tokens import BagOfTokens
 from polysense.tasks.generation.record import GenerationTarget
 from polysense.tasks.generation.truth import GenerationTruth
 
@@ -51,6 +52,7 @@ class GenerationHeadConfig(WritingHeadConfig):
         num_layers: Transformer blocks of the decoder.
         num_heads: Attention heads; must divide the model's width.
         label_smoothing: Share of the target probability that is spread over all tokens.
+        bag_weight: Weight of the loss by which the fused summary predicts which tokens the text has; 0: none.
         tie_embeddings: Whether a token's embedding is also what its logit is read with.
         packing: Whether the texts of a training batch are packed into one sequence without padding: true, false, or
             auto: if more than a tenth of the positions would be padding, and not on a GPU, where the check would
@@ -62,6 +64,7 @@ class GenerationHeadConfig(WritingHeadConfig):
     num_layers: PositiveInt = 2
     num_heads: PositiveInt = 4
     label_smoothing: FractionBelowOne = 0.1
+    bag_weight: NonNegativeFloat = 0.0
     tie_embeddings: bool = True
     packing: bool | Literal["auto"] = "auto"
 
@@ -77,7 +80,11 @@ class GenerationHead(TokenHead, config=GenerationHeadConfig):
     never: Tensor
 
     def __init__(self, config: GenerationHeadConfig, target: GenerationTarget, width: int) -> None:
-        super().__init__(config, target)
+        bag = BagOfTokens(target) if config.bag_weight else None
+        super().__init__(config, target, bag, config.bag_weight)
+        self.bag_readout = None
+        if bag is not None:
+            self.bag_readout = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, target.vocabulary_size))
         self.label_smoothing, self.packing = config.label_smoothing, config.packing
         self.embedding = nn.Embedding(target.vocabulary_size, width)
         nn.init.normal_(self.embedding.weight, std=width**-0.5)
@@ -112,14 +119,22 @@ class GenerationHead(TokenHead, config=GenerationHeadConfig):
             tokens = self._embed_at(packing.pack(given), packing.positions)
             for block in self.blocks:
                 tokens = block.packed(tokens, memory, packing)  # type: ignore[operator]
-            return TokenOutput(losses=packing.unpack(self._losses(tokens, packing.pack(expected))))
+            return TokenOutput(
+                losses=packing.unpack(self._losses(tokens, packing.pack(expected))), bag=self._bag(fused)
+            )
         tokens = self._embed(given, 0)
         for block in self.blocks:
             tokens = block(tokens, memory, mask)
         if self.training:
             losses = self._losses(tokens.flatten(0, 1), expected.flatten())
-            return TokenOutput(losses=losses.view(expected.shape))
-        return TokenOutput(logits=self._logits(tokens))
+            return TokenOutput(losses=losses.view(expected.shape), bag=self._bag(fused))
+        return TokenOutput(logits=self._logits(tokens), bag=self._bag(fused))
+
+    def _bag(self, fused: Fused) -> Float[Tensor, "batch tokens"] | None:
+        """Which tokens the text has, by the fused summary."""
+        if self.bag is None or self.bag_readout is None:
+            return None
+        return self.bag.log_probabilities(self.bag_readout(fused.pooled)[:, None, self.bag.ids])
 
     def _packing(self, target: GenerationTruth, memory_mask: Bool[Tensor, "batch memory"]) -> Packing | None:
         """How the batch's texts are packed; None where padding costs less."""
