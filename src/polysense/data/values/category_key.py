@@ -16,7 +16,7 @@ from polysense.core.unicode_text import ODD_SPACES
 from polysense.data.media.media import short
 from polysense.errors import DecodeError
 
-__all__ = ["category_key", "truth_keys", "unified", "unified_note"]
+__all__ = ["case_note", "category_key", "truth_keys", "unified", "unified_note"]
 
 _WHOLE = re.compile(r"(-?(?:0|[1-9]\d*))\.0+")
 _LOOKALIKES = str.maketrans(dict.fromkeys(ODD_SPACES, " ") | dict.fromkeys("\u00ad\u200b\u200e\u200f\u2060\ufeff", ""))
@@ -48,6 +48,21 @@ def unified_note(values: Iterable[object]) -> str | None:
         f"{changed:,} of {num_texts:,} cells are written with other Unicode characters than they look like, such as "
         f"{short(example)} in decomposed form (NFD) or with odd spaces: they are taken for what they look like"
     )
+
+
+def case_note(names: Iterable[str]) -> str | None:
+    """Says which classes differ in case alone; None if none do. Single letters do where letters are told apart."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        if len(name) > 1:
+            groups.setdefault(name.casefold(), []).append(name)
+    alike = [group for group in groups.values() if len(group) > 1]
+    if not alike:
+        return None
+    listed = ", ".join(short(name) for name in alike[0][:3])
+    more = f", and so do {len(alike) - 1:,} more groups" if len(alike) > 1 else ""
+    advice = "each is a class of its own; if they are one, write it alike"
+    return f"{listed} differ in upper and lower case alone{more}: {advice}"
 
 
 def truth_keys(keys: Iterable[str]) -> Mapping[str, str]:

@@ -11,7 +11,7 @@ import numpy as np
 from polysense.core.schema import Target
 from polysense.data.tables.sources import Table
 from polysense.data.target import ColumnTargetConfig, TargetProcessor
-from polysense.data.values.category_key import category_key, unified_note
+from polysense.data.values.category_key import case_note, category_key, unified_note
 from polysense.data.values.classes import Classes
 from polysense.errors import ColumnError, DecodeError
 from polysense.tasks.classification.record import ClassificationTarget
@@ -59,9 +59,9 @@ class ClassificationProcessor(TargetProcessor):
                 labels.append(cell)
             except DecodeError as error:
                 first = first or f"{table.source(i, self.columns[0])}: {error}"
-        note = unified_note(labels)
-        self.warnings = () if note is None else (note,)
         self._classes, counts = Classes.learn(where, self.name, labels, self.config.classes, first)
+        notes = (unified_note(labels), case_note(self._classes.names))
+        self.warnings = tuple(note for note in notes if note is not None)
         seen = [name for name, count in zip(self._classes.names, counts, strict=True) if count]
         if len(seen) < 2:
             raise ColumnError(

@@ -12,7 +12,7 @@ import polars as pl
 from polysense.core.schema import Target
 from polysense.data.tables.sources import Table
 from polysense.data.target import ColumnTargetConfig, TargetProcessor
-from polysense.data.values.category_key import category_key, unified_note
+from polysense.data.values.category_key import case_note, category_key, unified_note
 from polysense.data.values.classes import Classes
 from polysense.errors import DecodeError
 from polysense.tasks.multilabel.record import MultilabelTarget
@@ -74,9 +74,9 @@ class MultilabelProcessor(TargetProcessor):
                 num_rows += cell is not None
             except DecodeError as error:
                 first = first or f"{table.source(i, self.columns[0])}: {error}"
-        note = unified_note(labels)
-        self.warnings = () if note is None else (note,)
         self._classes, counts = Classes.learn(where, self.name, labels, self.config.classes, first)
+        notes = (unified_note(labels), case_note(self._classes.names))
+        self.warnings = tuple(note for note in notes if note is not None)
         return MultilabelTarget(
             name=self.name,
             columns=self.columns,
