@@ -190,3 +190,16 @@ def test_a_stated_number_column_of_a_file_with_semicolons_is_read_with_decimal_c
     result = polysense.check(tmp_path / "t.csv", target="y", columns={"x": "number"})
     assert result.ok
     assert not any("two ways" in warning for warning in result.warnings)
+
+
+def test_classes_that_no_validation_row_shares_with_training_are_a_problem(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    rows = "".join(f"{i * 7 % 13 / 3:.2f},2021-{1 + i % 12:02d}-{1 + i % 28:02d}\n" for i in range(48))
+    path.write_text("x,when\n" + rows, encoding="utf-8")
+    result = polysense.check(path, target="when")
+    assert any("none of the 5 validation rows has a class that training rows have too" in p for p in result.problems)
+    with pytest.raises(polysense.PolysenseError, match="no validation row has a value of 'when' that can be scored"):
+        polysense.fit(
+            path, target="when", preset="fast", output=tmp_path / "run", progress=False,
+            overrides=["training.epochs=1", "data.num_workers=0", "evaluation.baselines=false"],
+        )  # fmt: skip

@@ -130,8 +130,11 @@ class Monitor:
                 return keys
         if "loss" in metrics:
             return ("loss",)
+        heads = ", ".join(map(repr, self._metrics))
         raise ConfigError(
-            f"monitor: 'auto' finds nothing to follow for each of {list(self._metrics)}; {_choices(metrics)}"
+            f"monitor: 'auto' finds nothing to follow, since no validation row has a value of {heads} that can be "
+            f"scored, such as a class that training rows have too; validate on more rows, or merge rare classes; "
+            f"{_choices(metrics)}"
         )
 
     def _first_finite(self, metrics: Mapping[str, float], head: str, are_shares: bool) -> str | None:

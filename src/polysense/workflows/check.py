@@ -13,6 +13,7 @@ from polysense.core.logs import collected_remarks
 from polysense.core.role import Role
 from polysense.core.sample import Unreadable
 from polysense.data.column import ColumnProcessor
+from polysense.data.processor import Processor
 from polysense.data.roles.infer import ColumnGuess, infer
 from polysense.data.tables.sources import Table, read_table
 from polysense.errors import PolysenseError
@@ -103,6 +104,7 @@ def check(
         for position in range(len(part)):
             unreadable.extend(processor.transform(part, position, with_targets=True).unreadable)
         tried = len(positions)
+        problems += _unscorable(processor, tables.get("validation"), list(classes))
     except PolysenseError as error:
         if str(error) not in problems:
             problems.append(str(error))
@@ -118,6 +120,23 @@ def check(
         problems=tuple(problems),
         warnings=tuple(warnings),
     )
+
+
+def _unscorable(processor: Processor, validation: Table | None, targets: Sequence[str]) -> list[str]:
+    """The targets whose classes no validation row has: no epoch would be the best. Looks until one has each."""
+    if validation is None or not 0 < len(validation) <= _MOST_ROWS:
+        return []
+    part, missing = processor.prepared(validation), set(targets)
+    for position in range(len(part)):
+        if not missing:
+            break
+        missing -= processor.transform(part, position, with_targets=True).targets.keys()
+    return [
+        f"{validation.name}, target {name!r}: none of the {len(part):,} validation rows has a class that training rows "
+        f"have too, so no epoch can be told from another; validate on more rows, or merge rare classes"
+        for name in targets
+        if name in missing
+    ]
 
 
 def _num_marked(cells: Sequence[object], column: ColumnProcessor) -> int:
