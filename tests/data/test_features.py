@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,35 @@ def test_a_saved_processor_makes_the_same_vectors(tmp_path: Path) -> None:
     write_json(tmp_path / "processor.json", state)
     with pytest.raises(BundleError, match="column_0"):
         Processor.load(tmp_path)
+
+
+def _with_fewer(plain: dict[str, Any], *path: str | int) -> dict[str, Any]:
+    copy = json.loads(json.dumps(plain))
+    inner = copy
+    for step in path:
+        inner = inner[step]
+    inner.pop()
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (("mean",), r"found \d+ in mean, expected \d+ as the column has"),
+        (("factor",), r"found \d+ in factor"),
+        (("extractors",), r"found \d+ in extractors"),
+        (("extractors", 0, "state", "terms"), r"found \d+ weights for \d+ different terms"),
+        (("extractors", 0, "state", "idf"), r"found \d+ weights for \d+ different terms"),
+    ],
+)
+def test_saved_features_whose_parts_do_not_fit_are_refused(path: tuple[str | int, ...], message: str) -> None:
+    _, processor = fitted()
+    column = processor.columns["note"]
+    assert column.features is not None
+    plain = column.features.plain()
+    assert CellFeatures.restored(plain, column.column).plain() == plain
+    with pytest.raises(ValueError, match=message):
+        CellFeatures.restored(_with_fewer(plain, *path), column.column)
 
 
 def test_nobody_pays_for_what_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:

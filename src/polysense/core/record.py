@@ -39,13 +39,20 @@ def read_record(record: type[R], plain: Mapping[str, Any]) -> R:
         built: R = _adapter(cast("Hashable", record)).validate_python(dict(plain))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        if first["type"] == "value_error":  # what the record itself says, unless a number is none to begin with
+            _require_sizes(plain)
+            raise ValueError(str(first["ctx"]["error"])) from None
         where = ".".join(map(str, first["loc"])) or record.__name__
         raise ValueError(f"{where}: found {shortened(first['input'])}; {first['msg']}") from None
-    for name in sorted(known):
-        for value in _numbers(getattr(built, name)):
+    _require_sizes({name: getattr(built, name) for name in known})
+    return built
+
+
+def _require_sizes(values: Mapping[str, Any]) -> None:
+    for name in sorted(values):
+        for value in _numbers(values[name]):
             if not math.isfinite(value) or (isinstance(value, int) and not -1 <= value < 2**53):
                 raise ValueError(f"{name}: found {shortened(value)}, expected a size or a finite number")
-    return built
 
 
 @functools.cache
@@ -56,7 +63,7 @@ def _adapter(record: Hashable) -> Any:
 
 
 def _numbers(value: object) -> Iterator[float]:
-    if isinstance(value, tuple):
+    if isinstance(value, list | tuple):
         for below in value:
             yield from _numbers(below)
     elif isinstance(value, (int, float)) and not isinstance(value, bool):

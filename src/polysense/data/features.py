@@ -226,12 +226,24 @@ class CellFeatures:
 
     @staticmethod
     def restored(plain: Mapping[str, Any], column: Column) -> CellFeatures:
-        """Rebuilds what `plain` gave."""
+        """Rebuilds what `plain` gave.
+
+        Raises:
+            ValueError: Its parts are not of one size, or not of the column's.
+        """
         configs = [from_dict(FeatureConfig, each["config"], where="the saved features") for each in plain["extractors"]]
         features = CellFeatures(configs, column)
         for extractor, each in zip(features._extractors, plain["extractors"], strict=True):
             extractor.restore(each["state"])
         features._mean, features._factor = np.array(plain["mean"], float), np.array(plain["factor"], float)
+        sizes = {
+            "extractors": sum(extractor.num_features for extractor in features._extractors),
+            "mean": features._mean.size,
+            "factor": features._factor.size,
+        }
+        for name, size in sizes.items():
+            if size != column.num_features:
+                raise ValueError(f"features: found {size} in {name}, expected {column.num_features} as the column has")
         return features
 
 

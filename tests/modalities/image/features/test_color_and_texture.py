@@ -16,7 +16,9 @@ from polysense.modalities.image.record import ImageColumn
 
 def made(config: ColorHistogramConfig | LocalBinaryPatternsConfig, image: np.ndarray) -> ItemFeatureExtractor:
     channels, height, width = image.shape
-    column = ImageColumn(name="x", image_size=(height, width), num_channels=channels, mean=(0.5,), std=(0.2,))
+    column = ImageColumn(
+        name="x", image_size=(height, width), num_channels=channels, mean=(0.5,) * channels, std=(0.2,) * channels
+    )
     extractor = config.create(column)
     assert isinstance(extractor, ItemFeatureExtractor)
     return extractor

@@ -12,7 +12,9 @@ from polysense.modalities.image.record import ImageColumn
 
 
 def column(height: int, width: int, channels: int) -> ImageColumn:
-    return ImageColumn(name="x", image_size=(height, width), num_channels=channels, mean=(0.5,), std=(0.2,))
+    return ImageColumn(
+        name="x", image_size=(height, width), num_channels=channels, mean=(0.5,) * channels, std=(0.2,) * channels
+    )
 
 
 def extractor(height: int, width: int, channels: int = 1, **options: int) -> HogExtractor:

@@ -153,6 +153,8 @@ class TfidfExtractor(FeatureExtractor):
         """See `FeatureExtractor`."""
         self._ids = {term: position for position, term in enumerate(state["terms"])}
         self._idf = np.array(state["idf"], float)
+        if len(self._ids) != self._idf.size:
+            raise ValueError(f"found {self._idf.size} weights for {len(self._ids)} different terms, expected as many")
 
 
 class WordTfidfExtractor(TfidfExtractor, config=WordTfidfConfig):
