@@ -106,3 +106,11 @@ def test_samples_are_in_order_distinct_and_always_the_same(num: int, limit: int)
 def test_a_broken_state_is_a_bundle_error(state: dict[str, object], tmp_path: Path) -> None:
     with pytest.raises(BundleError):
         ColumnProcessor.load(json.loads(json.dumps(state)), tmp_path)
+
+
+def test_a_state_that_contradicts_itself_is_a_bundle_error(fit: Fit, tmp_path: Path) -> None:
+    state = fit(CategoryColumnConfig(), [["a", "b"]] * 20).save(tmp_path)
+    assert ColumnProcessor.load(state, tmp_path).column.max_items == 2
+    state["column"]["multiple"] = False
+    with pytest.raises(BundleError, match="max_items: found 2, expected 1 where a cell holds one item"):
+        ColumnProcessor.load(state, tmp_path)

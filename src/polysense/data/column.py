@@ -342,6 +342,8 @@ class ColumnProcessor(FittedColumn):
         """
         try:
             column = _record(state["column"])
+            if column.max_items > 1 and not column.multiple:
+                raise ValueError(f"max_items: found {column.max_items:,}, expected 1 where a cell holds one item")
             processor = from_dict(ColumnConfig, state["config"], where="the saved column").build(column.name)  # type: ignore[type-abstract]
             processor._column, processor.most_items = column, state["most_items"]
             processor._restore(state, folder)
