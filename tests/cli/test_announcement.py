@@ -18,7 +18,7 @@ def test_a_small_table_is_counted(tmp_path: Path) -> None:
     line = first_line(path, ["label"], None)
     assert "reading table.csv (about 30 rows of 3 columns)" in line
     assert "to predict label" in line
-    assert "1 to 4 minutes" in line
+    assert "usually up to 4 minutes on two cores" in line
     assert "in 25s at most" in first_line(path, ["label"], "25s")
 
 

@@ -193,6 +193,7 @@ def _contributions(
     gains = values.together([each - none for each in only], confidence)
     floored = values.floored(everything, nothing)
     shares = floored.together(list(plan.coefficients.mean(axis=0)), confidence)
+    _, best_of_none = bounds(values.of(none, confidence)[measures[0]])
     results = []
     for m, column in enumerate(columns):
         shapley = shares[m]
@@ -210,7 +211,7 @@ def _contributions(
                     if gain[measures[0]].low > 0:
                         stands_in_for.append(other)
         trained = alone.get(column.name)
-        worth = trained is not None and trained.low > bounds(values.of(none, confidence)[measures[0]])[1]
+        worth = trained is not None and trained.low > best_of_none
         verdict, by = verdict_of(measures, drops[m], gains[m], num_rows, is_of_value_alone=worth)
         inconclusive = verdict is Verdict.INCONCLUSIVE and num_rows >= FEWEST_ROWS
         results.append(
