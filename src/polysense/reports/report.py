@@ -21,6 +21,7 @@ from polysense.core.sample import Unreadable
 from polysense.core.schema import Target
 from polysense.core.unsupported import Unsupported
 from polysense.data.batches.dataset import TableDataset
+from polysense.evaluation.audit.part import AuditPart
 from polysense.evaluation.baselines import CONSTANT, baseline_name
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.contribution_result import Contributions, TargetContributions, Verdict
@@ -74,6 +75,7 @@ class Report:
         dataset: The evaluated rows, with targets, for tasks that show some.
         unreadable: Cells that could not be read, by split; of the evaluated rows alone where none is named.
         reading: How the table is read.
+        audit: The parts of the audit, in order.
     """
 
     title: str
@@ -94,6 +96,7 @@ class Report:
     dataset: TableDataset | None = None
     unreadable: Mapping[str, Sequence[Unreadable]] = field(default_factory=dict)
     reading: Reading = field(default_factory=Reading)
+    audit: Sequence[AuditPart] = ()
 
     @property
     def unreadable_cells(self) -> list[tuple[str, Unreadable]]:
@@ -116,6 +119,7 @@ def render_report(report: Report) -> str:
                 for contribution in report.contributions.targets
                 if contribution.target == target.name and contribution.num_rows and contribution.columns
             ]
+        sections += [part.section() for part in report.audit if part.target == target.name]
         where = task(target.task).report_section
         if not isinstance(where, Unsupported):
             own = named(where)(target, evaluation, report.comparisons.get(CONSTANT), report.dataset)

@@ -1,0 +1,33 @@
+"""The parts of an audit, in the order in which they are measured and shown; one maker adds one kind of part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from polysense.evaluation.audit.part import AuditInput, AuditPart
+from polysense.workflows.audit.subject import AuditSubject
+
+__all__ = ["MAKERS", "PartMaker", "of_statistics"]
+
+PartMaker: TypeAlias = Callable[[AuditSubject], Sequence[AuditPart]]
+"""Measures one kind of part for every target that it applies to. It asks the subject's deadline before it does what
+takes time, and notes what it leaves out."""
+
+
+def of_statistics(make: Callable[[AuditInput], AuditPart | None]) -> PartMaker:
+    """A maker of a part that needs no model.
+
+    Args:
+        make: The part of one target that has rows; None where it does not apply to its task.
+    """
+
+    def measure(subject: AuditSubject) -> list[AuditPart]:
+        targets = [target for target in subject.evaluation.targets if subject.evaluation.num_counted(target.name)]
+        parts = [make(subject.input(target)) for target in targets]
+        return [part for part in parts if part is not None]
+
+    return measure
+
+
+MAKERS: tuple[PartMaker, ...] = ()
