@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
@@ -21,6 +22,7 @@ from polysense.data.batches.blocks import PredictionConfig
 from polysense.data.batches.collate import FILLER
 from polysense.data.batches.dataset import TableDataset
 from polysense.data.batches.loader import PredictLoader, TrainLoader
+from polysense.data.batches.workers import WorkerPool
 from polysense.data.tables.sources import Table, read_table
 from polysense.errors import PolysenseError
 from polysense.modalities.audio.record import AudioColumn
@@ -159,6 +161,40 @@ class TestTraining:
             list(batches)
         assert time.monotonic() - start < 30
         assert "--shm-size" in str(error.value)
+        assert processes() <= before
+
+    def test_a_death_during_a_collection_of_garbage_is_not_lost(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What a signal handler raises there, Python reports and drops."""
+        before = processes()
+        loader = TrainLoader(dataset(list(range(4000))), SCHEMA, 4, 0, num_workers=2)
+        batches = loader.epoch(0)
+        next(batches)
+        victim = min(processes() - before)
+        has_died = []
+
+        def kill(phase: str, info: dict[str, int]) -> None:
+            if not has_died:
+                has_died.append(phase)
+                os.kill(victim, signal.SIGKILL)
+                time.sleep(0.5)  # the handler runs here
+
+        dead = WorkerPool._dead
+
+        def dead_after_a_collection(pool: WorkerPool, patience: float = 0.0) -> list[str]:
+            ended = dead(pool, patience)
+            if not has_died:  # the death comes between this look and the waiting
+                gc.callbacks.append(kill)
+                try:
+                    gc.collect()
+                finally:
+                    gc.callbacks.remove(kill)
+            return ended
+
+        monkeypatch.setattr(WorkerPool, "_dead", dead_after_a_collection)
+        start = time.monotonic()
+        with pytest.raises(PolysenseError, match=rf"process that reads the table died .*{victim}"):
+            list(batches)
+        assert time.monotonic() - start < 30
         assert processes() <= before
 
     @pytest.mark.parametrize("sent", [0, 100_000])

@@ -107,7 +107,8 @@ class WorkerPool:
         """While a batch is waited for, a worker's death ends the waiting at once.
 
         DataLoader looks every 5 s whether its workers live, but not inside the reading of a message, which never ends
-        if its sender died halfway.
+        if its sender died halfway. The handler ends that reading and raises nothing: a signal may arrive inside a
+        garbage collector's callback or a finalizer, where Python reports an exception and drops it.
         """
         if not _can_handle_children():
             yield
@@ -115,7 +116,7 @@ class WorkerPool:
 
         def on_child(number: int, frame: FrameType | None) -> None:
             if self._dead():
-                raise _WorkerDied
+                self._end_reading()
             if callable(before):
                 before(number, frame)
 
@@ -127,6 +128,17 @@ class WorkerPool:
         finally:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL if before is None else before)
 
+    def _end_reading(self) -> None:
+        """Puts the end of a stream in the place of what workers send, so that whoever reads it gets an EOFError."""
+        if self._loader is None or self._loader._iterator is None:
+            return
+        reader = self._loader._iterator._worker_result_queue._reader  # type: ignore[attr-defined]
+        if not reader.closed:
+            ended, writer = os.pipe()
+            os.close(writer)
+            os.dup2(ended, reader.fileno(), inheritable=False)
+            os.close(ended)
+
     def close(self) -> None:
         """Ends the worker processes. The pool can't be used afterwards."""
         if self._loader is not None and self._loader._iterator is not None:
@@ -135,7 +147,7 @@ class WorkerPool:
 
 
 class _WorkerDied(Exception):
-    """Raised by the signal handler; never leaves this module."""
+    """Ends the waiting before it begins; never leaves this module."""
 
 
 class _Plan:
