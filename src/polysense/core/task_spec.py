@@ -18,6 +18,7 @@ from typing import ClassVar, Generic, Protocol, TypeAlias, TypeVar, runtime_chec
 
 import numpy as np
 
+from polysense.core.audit_answers import ClassProbabilities, ConformalSets, PredictedNumbers, RowScore
 from polysense.core.geometry import Geometry
 from polysense.core.metric import Metric, Scorer, Statistics
 from polysense.core.modality_spec import ModelSize
@@ -70,6 +71,11 @@ OPTIONAL = (
     "summary",
     "report_section",
     "sample_outputs",
+    "row_score",
+    "class_probabilities",
+    "conformal",
+    "numbers",
+    "mistakes",
 )
 """The optional questions."""
 
@@ -194,6 +200,16 @@ class TaskSpec(ABC, Generic[T]):
             task's; the delimiter is the claim's.
         sample_outputs: "module:function" of the predictions of one row that has the target, in words, `(target,
             evaluation, position, dataset) -> [SampleOutput]`; named, too.
+        row_score: `(target, statistics) -> RowScore`: how good each row's prediction is, so that an audit finds the
+            rows for which it is worse.
+        class_probabilities: `(target, statistics) -> ClassProbabilities`, for calibration and for thresholds; of the
+            rows that have the target.
+        conformal: `(target, calibration, judged, level) -> [ConformalSets]`: sets or intervals that hold the truth of
+            the judged rows with the probability `level`, fitted on the calibration rows, which are others; both are
+            statistics.
+        numbers: `(target, statistics) -> [PredictedNumbers]`, for predicted against actual, and residuals.
+        mistakes: "module:function" of the worst predictions by kind, `(target, evaluation) -> [MistakeGroup]`; named,
+            too.
     """
 
     name: ClassVar[str]
@@ -220,6 +236,11 @@ class TaskSpec(ABC, Generic[T]):
     summary: Callable[[T, Statistics], Mapping[str, object]] | Unsupported
     report_section: str | Unsupported
     sample_outputs: str | Unsupported
+    row_score: Callable[[T, Statistics], RowScore] | Unsupported
+    class_probabilities: Callable[[T, Statistics], ClassProbabilities] | Unsupported
+    conformal: Callable[[T, Statistics, Statistics, float], Sequence[ConformalSets]] | Unsupported
+    numbers: Callable[[T, Statistics], Sequence[PredictedNumbers]] | Unsupported
+    mistakes: str | Unsupported
 
     def __init_subclass__(cls, *, is_base: bool = False) -> None:
         super().__init_subclass__()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from polysense.core.audit_answers import ClassProbabilities, ConformalSets, PredictedNumbers, RowScore
 from polysense.core.metric import Statistics
 from polysense.core.modality_spec import ModelSize
 from polysense.core.row_spec import RowSpec
@@ -39,6 +40,17 @@ class ValueTaskSpec(RowSpec[T], is_base=True):
         "its metrics say what there is to say"
     )
     report_section: str | Unsupported = Unsupported("its metrics say what there is to say")
+    row_score: Callable[[T, Statistics], RowScore] | Unsupported = Unsupported(
+        "its task does not say how good the prediction of a single row is"
+    )
+    class_probabilities: Callable[[T, Statistics], ClassProbabilities] | Unsupported = Unsupported(
+        "it predicts no probabilities of classes"
+    )
+    conformal: Callable[[T, Statistics, Statistics, float], Sequence[ConformalSets]] | Unsupported = Unsupported(
+        "its task makes no sets or intervals that hold the truth with a stated probability"
+    )
+    numbers: Callable[[T, Statistics], Sequence[PredictedNumbers]] | Unsupported = Unsupported("it predicts no numbers")
+    mistakes: str | Unsupported = Unsupported("its task does not say which predictions are the worst")
 
     def preset(self, size: ModelSize, delimiter: str | None) -> TaskPreset:
         """A head of the task's own name, with a hidden layer of the tokens' width."""

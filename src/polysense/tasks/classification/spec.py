@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from polysense.core.audit_answers import ClassProbabilities, ConformalSets, RowScore
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.task_spec import Answer, Arrays, Contribution, Measure
 from polysense.core.value_task import ValueTaskSpec
+from polysense.tasks.classification.conformal import least_ambiguous_sets
 from polysense.tasks.classification.metrics import ClassificationScorer, classification_metrics, confusion_matrix
 from polysense.tasks.classification.record import ClassificationTarget
 
@@ -44,6 +46,7 @@ class ClassificationSpec(ValueTaskSpec[ClassificationTarget]):
     contribution = _Contribution()
     report_section = "polysense.tasks.classification.report_section:report_sections"
     sample_outputs = "polysense.tasks.classification.sample_output:sample_outputs"
+    mistakes = "polysense.tasks.classification.mistakes:mistakes"
 
     def nothing(self, target: ClassificationTarget, num_rows: int) -> np.ndarray:
         return np.zeros(num_rows, dtype=np.int64)
@@ -96,6 +99,29 @@ class ClassificationSpec(ValueTaskSpec[ClassificationTarget]):
         stacked = np.stack([expert["probabilities"] for expert in experts], axis=1)
         probabilities = np.einsum("re,rec->rc", weights, stacked).astype(np.float32)
         return {**experts[0], "predicted": probabilities.argmax(axis=1), "probabilities": probabilities}
+
+    def row_score(self, target: ClassificationTarget, statistics: Statistics) -> RowScore:
+        """Whether the class is right."""
+        correct = (statistics["predicted"] == statistics["truth"]).astype(np.float64)
+        values = np.where(statistics["present"], correct, np.nan)
+        return RowScore(name="accuracy", higher_is_better=True, is_share=True, values=values)
+
+    def class_probabilities(self, target: ClassificationTarget, statistics: Statistics) -> ClassProbabilities:
+        """Of every row that has the target."""
+        rows = np.flatnonzero(statistics["present"])
+        return ClassProbabilities(
+            classes=target.classes,
+            probabilities=statistics["probabilities"][rows],
+            truth=statistics["truth"][rows].astype(np.int64),
+            rows=rows,
+            metrics=("ece", "ece_debiased", "brier", "log_loss"),
+        )
+
+    def conformal(
+        self, target: ClassificationTarget, calibration: Statistics, judged: Statistics, level: float
+    ) -> Sequence[ConformalSets]:
+        """Least ambiguous sets."""
+        return [least_ambiguous_sets(calibration, judged, level)]
 
     def summary(self, target: ClassificationTarget, statistics: Statistics) -> Mapping[str, object]:
         """The confusion matrix, by true and predicted class."""

@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from polysense.core.audit_answers import RowScore
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.modality_spec import ModelSize
 from polysense.core.row_spec import RowSpec
 from polysense.core.sample import Sample
 from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, Measure, TaskPreset
 from polysense.core.unsupported import Unsupported
+from polysense.tasks.generation.metrics.match import exact_match_statistics, token_f1_statistics
 from polysense.tasks.generation.metrics.scorer import GenerationScorer, generation_metrics
 from polysense.tasks.generation.metrics.words import are_unspaced
 from polysense.tasks.generation.record import GenerationTarget
@@ -63,6 +65,10 @@ class GenerationSpec(RowSpec[GenerationTarget]):
     summary = Unsupported("its metrics say what there is to say")
     report_section = "polysense.tasks.generation.report_section:report_sections"
     sample_outputs = "polysense.tasks.generation.sample_output:sample_outputs"
+    class_probabilities = Unsupported("it predicts texts, and no probabilities of classes")
+    conformal = Unsupported("no set of texts holds the true one with a stated probability")
+    numbers = Unsupported("it predicts texts, and no numbers")
+    mistakes = "polysense.tasks.generation.mistakes:mistakes"
 
     def preset(self, size: ModelSize, delimiter: str | None) -> TaskPreset:
         """A decoder of two layers at least."""
@@ -153,6 +159,26 @@ class GenerationSpec(RowSpec[GenerationTarget]):
         best = np.where(weights > 0, scores, -np.inf).argmax(axis=1)
         every = np.stack([expert["predicted"] for expert in experts], axis=1)
         return {**rest, "predicted": every[np.arange(len(best)), best], "score": scores.max(axis=1)}
+
+    def row_score(self, target: GenerationTarget, statistics: Statistics) -> RowScore:
+        """Short answers are right or not, longer texts share words with the best reference.
+
+        Where no text was generated it is the log probability per token of the true one.
+        """
+        present = statistics["present"]
+        values = np.full(len(present), np.nan)
+        if "predicted" not in statistics:
+            if "likelihood" in statistics:
+                values[present] = _log_likelihood(target, statistics)[present]
+            return RowScore(name="log likelihood per token", higher_is_better=True, values=values)
+        is_short = target.typical_length <= _SHORT_TEXT
+        score = exact_match_statistics if is_short else token_f1_statistics
+        rows = np.flatnonzero(present)
+        values[rows] = score([statistics["references"][i] for i in rows], [statistics["predicted"][i] for i in rows])[
+            :, 0
+        ]
+        name = "exact match" if is_short else "token F1"
+        return RowScore(name=name, higher_is_better=True, is_share=is_short, values=values)
 
 
 def _log_likelihood(target: GenerationTarget, statistics: Statistics) -> np.ndarray:

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from polysense.core.audit_answers import ClassProbabilities, RowScore
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.modality_spec import ModelSize
 from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, Measure, TaskPreset
+from polysense.core.unsupported import Unsupported
 from polysense.core.value_task import ValueTaskSpec
 from polysense.tasks.multilabel.metrics import MultilabelScorer, multilabel_metrics
 from polysense.tasks.multilabel.record import MultilabelTarget
@@ -25,11 +27,7 @@ class _Contribution(Contribution[MultilabelTarget]):
     is_prior_without_columns = True
 
     def row_values(self, target: MultilabelTarget, statistics: Statistics) -> np.ndarray:
-        labels, predicted = statistics["truth"], statistics["predicted"]
-        sizes = labels.sum(axis=1) + predicted.sum(axis=1)
-        # F1 of one row's labels; a row with no label that gets none is right.
-        f1 = np.where(sizes > 0, 2 * (labels & predicted).sum(axis=1) / np.maximum(sizes, 1), 1.0)
-        return np.column_stack([f1, _log_probability(target, statistics)])
+        return np.column_stack([_f1_of_rows(statistics), _log_probability(target, statistics)])
 
 
 class MultilabelSpec(ValueTaskSpec[MultilabelTarget]):
@@ -44,6 +42,8 @@ class MultilabelSpec(ValueTaskSpec[MultilabelTarget]):
     proper_score = "log_loss"
     contribution = _Contribution()
     sample_outputs = "polysense.tasks.multilabel.sample_output:sample_outputs"
+    conformal = Unsupported("sets of labels of which several are true are not made yet")
+    mistakes = "polysense.tasks.multilabel.mistakes:mistakes"
 
     def preset(self, size: ModelSize, delimiter: str | None) -> TaskPreset:
         """A hidden layer of the tokens' width."""
@@ -102,6 +102,32 @@ class MultilabelSpec(ValueTaskSpec[MultilabelTarget]):
         stacked = np.stack([expert["probabilities"] for expert in experts], axis=1)
         probabilities = np.einsum("re,rec->rc", weights, stacked).astype(np.float32)
         return {**experts[0], "predicted": probabilities > 0.5, "probabilities": probabilities}
+
+    def row_score(self, target: MultilabelTarget, statistics: Statistics) -> RowScore:
+        """The F1 of a row's own labels."""
+        values = np.where(statistics["present"], _f1_of_rows(statistics), np.nan)
+        return RowScore(name="per-row F1", higher_is_better=True, values=values)
+
+    def class_probabilities(self, target: MultilabelTarget, statistics: Statistics) -> ClassProbabilities:
+        """Of every label of every row whether the row has it."""
+        rows = np.flatnonzero(statistics["present"])
+        has = statistics["probabilities"][rows].reshape(-1)
+        return ClassProbabilities(
+            classes=("not the label", "the label"),
+            probabilities=np.column_stack([1 - has, has]),
+            truth=statistics["truth"][rows].reshape(-1).astype(np.int64),
+            rows=np.repeat(rows, len(target.classes)),
+            judgments=("label of a row", "labels of rows"),
+            metrics=("log_loss",),
+        )
+
+
+def _f1_of_rows(statistics: Statistics) -> np.ndarray:
+    """Each row's F1; one with no label that gets none is right."""
+    labels, predicted = statistics["truth"], statistics["predicted"]
+    sizes = labels.sum(axis=1) + predicted.sum(axis=1)
+    result: np.ndarray = np.where(sizes > 0, 2 * (labels & predicted).sum(axis=1) / np.maximum(sizes, 1), 1.0)
+    return result
 
 
 def _log_probability(target: MultilabelTarget, statistics: Statistics) -> np.ndarray:

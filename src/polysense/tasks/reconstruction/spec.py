@@ -48,6 +48,11 @@ class ReconstructionSpec(TaskSpec[ReconstructionTarget]):
     summary = Unsupported("its metrics say what there is to say")
     report_section = "polysense.tasks.reconstruction.report_section:report_sections"
     sample_outputs = Unsupported("its cells have a page of their own, reconstructions.html")
+    row_score = Unsupported("the errors of its columns are of different kinds")
+    class_probabilities = Unsupported("it predicts cells, and no probabilities of classes")
+    conformal = Unsupported("no set of cells holds the true one with a stated probability")
+    numbers = Unsupported("it predicts cells of any kind")
+    mistakes = Unsupported("its cells have a page of their own, reconstructions.html")
 
     def collate(
         self,

@@ -6,13 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from polysense.core.audit_answers import ConformalSets, PredictedNumbers, RowScore
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.task_spec import Answer, Arrays, Contribution, Measure
 from polysense.core.value_task import ValueTaskSpec
+from polysense.tasks.regression.conformal import conformal_margin
 from polysense.tasks.regression.metrics import RegressionScorer, regression_metrics
 from polysense.tasks.regression.record import RegressionTarget
 
 __all__ = ["SPEC", "RegressionSpec"]
+
+_FARTHEST = 1e30  # standard deviations
 
 
 class _Contribution(Contribution[RegressionTarget]):
@@ -53,6 +57,7 @@ class RegressionSpec(ValueTaskSpec[RegressionTarget]):
     proper_score = "mse_scaled"
     contribution = _Contribution()
     report_section = "polysense.tasks.regression.report_section:report_sections"
+    mistakes = "polysense.tasks.regression.mistakes:mistakes"
 
     def nothing(self, target: RegressionTarget, num_rows: int) -> np.ndarray:
         return np.full((num_rows, len(target.columns)), np.nan, dtype=np.float32)
@@ -101,6 +106,67 @@ class RegressionSpec(ValueTaskSpec[RegressionTarget]):
             **_without_intervals(experts[0]),
             "predicted": np.einsum("re,rec->rc", weights, stacked).astype(np.float32),
         }
+
+    def row_score(self, target: RegressionTarget, statistics: Statistics) -> RowScore:
+        """The absolute error; of several columns the mean of theirs, each in its training deviations."""
+        error = np.abs(statistics["predicted"].astype(np.float64) - statistics["truth"])
+        unit = "".join(f" ({unit})" for unit in target.units[:1] if unit)
+        if len(target.columns) > 1:
+            error, unit = error / np.array(target.std or (1.0,) * len(target.columns)), " (standard deviations)"
+        known = np.isfinite(error)
+        mean = np.where(known, error, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+        values = np.where(statistics["present"] & known.any(axis=1), mean, np.nan)
+        return RowScore(name=f"mean absolute error{unit}", higher_is_better=False, values=values)
+
+    def conformal(
+        self, target: RegressionTarget, calibration: Statistics, judged: Statistics, level: float
+    ) -> Sequence[ConformalSets]:
+        """Intervals around the prediction, of one width in the units that the head computes in."""
+        results = []
+        for index, (column, scale) in enumerate(zip(target.columns, target.column_scales(), strict=True)):
+
+            def read(statistics: Statistics, name: str, index: int = index) -> np.ndarray:
+                return np.asarray(statistics[name][:, index], dtype=np.float64)
+
+            known = calibration["present"] & np.isfinite(read(calibration, "truth"))
+            truth, predicted = read(calibration, "truth")[known], read(calibration, "predicted")[known]
+            distance = np.abs(scale.standardized(truth) - scale.standardized(predicted))
+            with np.errstate(over="ignore"):
+                reach = scale.restored(np.array([-_FARTHEST, _FARTHEST]))  # beyond it no margin is wide enough
+            margin = conformal_margin(np.where((truth < reach[0]) | (truth > reach[1]), np.inf, distance), level)
+            center, truth = scale.standardized(read(judged, "predicted")), read(judged, "truth")
+            unit = "".join(f" ({unit})" for unit in target.units[index : index + 1] if unit)
+            low, high = np.full(len(truth), -np.inf), np.full(len(truth), np.inf)
+            if np.isfinite(margin):
+                low, high = scale.restored(center - margin), scale.restored(center + margin)
+            there = judged["present"] & np.isfinite(truth)
+            results.append(
+                ConformalSets(
+                    name=column if len(target.columns) > 1 else "",
+                    level=level,
+                    method="split conformal intervals of absolute residuals (Lei et al., 2018)",
+                    covered=np.where(there, (truth >= low) & (truth <= high), np.nan),
+                    sizes=np.where(there, high - low, np.nan),
+                    size=f"width of an interval{unit}",
+                )
+            )
+        return results
+
+    def numbers(self, target: RegressionTarget, statistics: Statistics) -> Sequence[PredictedNumbers]:
+        """Each column's."""
+        present = statistics["present"]
+        return [
+            PredictedNumbers(
+                name=column,
+                unit=target.units[index] if target.units else "",
+                truth=np.where(present, statistics["truth"][:, index], np.nan).astype(np.float64),
+                predicted=statistics["predicted"][:, index].astype(np.float64),
+                low=statistics["low"][:, index].astype(np.float64) if "low" in statistics else None,
+                high=statistics["high"][:, index].astype(np.float64) if "high" in statistics else None,
+                level=target.interval,
+            )
+            for index, column in enumerate(target.columns)
+        ]
 
     def spelled(self, target: RegressionTarget, value: np.ndarray) -> str:
         """Each number with its column's name, where there are several."""

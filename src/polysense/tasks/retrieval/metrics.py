@@ -172,6 +172,14 @@ class RetrievalScorer(Scorer):
             values={name: np.concatenate(parts) for name, parts in results.items()},
         )
 
+    def reciprocal_ranks(self) -> np.ndarray:
+        """Each row's, the mean over its searches; float64 [rows that look], NaN where nothing is right for it."""
+        totals, counts = np.zeros(self._num_rows), np.zeros(self._num_rows)
+        for search in self._searches.values():
+            totals[search.rows] += search.values.get("mean_reciprocal_rank", np.zeros(0))
+            counts[search.rows] += 1
+        return ratio(totals, counts)
+
     def __call__(self, weights: np.ndarray, *, rankings: bool = True) -> dict[str, np.ndarray]:
         """Every metric for every resample; see Scorer."""
         results: dict[str, np.ndarray] = {}

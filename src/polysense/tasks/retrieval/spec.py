@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from polysense.core.audit_answers import RowScore
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.sample import Sample
 from polysense.core.task_spec import Answer, Arrays, BatchRows, TaskSpec
@@ -44,6 +45,10 @@ class RetrievalSpec(TaskSpec[RetrievalTarget]):
     summary = Unsupported("its metrics say what there is to say")
     report_section = Unsupported("its map and its neighbors have pages of their own")
     sample_outputs = "polysense.tasks.retrieval.sample_output:sample_outputs"
+    class_probabilities = Unsupported("it ranks, and predicts no probabilities of classes")
+    conformal = Unsupported("it ranks candidates, and says of none how probable it is")
+    numbers = Unsupported("it ranks, and predicts no numbers")
+    mistakes = "polysense.tasks.retrieval.mistakes:mistakes"
 
     def collate(
         self,
@@ -101,6 +106,15 @@ class RetrievalSpec(TaskSpec[RetrievalTarget]):
             return {**statistics, "embeddings": np.ones(shape, dtype=np.float32)}
 
         return {"chance": chance}
+
+    def row_score(self, target: RetrievalTarget, statistics: Statistics) -> RowScore:
+        """The reciprocal rank of what belongs to a row, the mean over the directions in which it searches."""
+        scorer = RetrievalScorer(
+            statistics["embeddings"], statistics["keys"], statistics["present"], target.members, target.anchor
+        )
+        values = np.full(len(statistics["present"]), np.nan)
+        values[statistics["present"]] = scorer.reciprocal_ranks()
+        return RowScore(name="mean reciprocal rank", higher_is_better=True, values=values)
 
 
 SPEC = RetrievalSpec()

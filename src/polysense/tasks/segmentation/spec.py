@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from polysense.core.audit_answers import RowScore
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.modality_spec import ModelSize
 from polysense.core.row_spec import RowSpec
@@ -52,6 +53,10 @@ class SegmentationSpec(RowSpec[SegmentationTarget]):
     summary = Unsupported("its metrics say what there is to say")
     report_section = "polysense.tasks.segmentation.report_section:report_sections"
     sample_outputs = "polysense.tasks.segmentation.sample_output:sample_outputs"
+    class_probabilities = Unsupported("the probabilities of single pixels are not kept")
+    conformal = Unsupported("no set of masks holds the true one with a stated probability")
+    numbers = Unsupported("it predicts masks, and no numbers")
+    mistakes = "polysense.tasks.segmentation.mistakes:mistakes"
 
     def preset(self, size: ModelSize, delimiter: str | None) -> TaskPreset:
         """A decoder over the image's feature maps."""
@@ -102,6 +107,12 @@ class SegmentationSpec(RowSpec[SegmentationTarget]):
             return {**rest, "predicted": predicted, "both": both, "likelihood": likelihood}
 
         return {"majority-class baseline": majority}
+
+    def row_score(self, target: SegmentationTarget, statistics: Statistics) -> RowScore:
+        """The share of an image's pixels that are right."""
+        known = statistics["present"] & (statistics["num_pixels"] > 0)
+        share = statistics["both"].sum(axis=1) / np.maximum(statistics["num_pixels"], 1)
+        return RowScore(name="pixel accuracy", higher_is_better=True, values=np.where(known, share, np.nan))
 
 
 def _log_probability(statistics: Statistics) -> np.ndarray:

@@ -125,6 +125,13 @@ class TaggingScorer(Scorer):
         self._whole = whole
         self._likelihood = None if likelihood is None else likelihood.astype(np.float64)
 
+    def f1_of_rows(self) -> np.ndarray:
+        """Each row's F1 of whole segments, float64 [rows]; 1 where there is none and none is predicted."""
+        counts = self._counts.reshape(len(self._counts), -1, 7).sum(axis=1)
+        both = counts[:, _FOUND] + counts[:, _TRUE]
+        result: np.ndarray = np.where(both > 0, 2 * counts[:, _RIGHT] / np.maximum(both, 1), 1.0)
+        return result
+
     def __call__(self, weights: np.ndarray, *, rankings: bool = True) -> dict[str, np.ndarray]:
         """Every metric for every resample; see Scorer. None of them is a ranking."""
         target = self._target

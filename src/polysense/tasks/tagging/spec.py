@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from polysense.core.audit_answers import RowScore
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.modality_spec import ModelSize
 from polysense.core.row_spec import RowSpec
@@ -59,6 +60,10 @@ class TaggingSpec(RowSpec[TaggingTarget]):
     summary = Unsupported("its metrics say what there is to say")
     report_section = "polysense.tasks.tagging.report_section:report_sections"
     sample_outputs = "polysense.tasks.tagging.sample_output:sample_outputs"
+    class_probabilities = Unsupported("the probabilities of single steps are not kept")
+    conformal = Unsupported("no set of segments holds the true ones with a stated probability")
+    numbers = Unsupported("it predicts segments, and no numbers")
+    mistakes = "polysense.tasks.tagging.mistakes:mistakes"
 
     def preset(self, size: ModelSize, delimiter: str | None) -> TaskPreset:
         """A label for each token, linear in it."""
@@ -128,6 +133,20 @@ class TaggingSpec(RowSpec[TaggingTarget]):
             return {**rest, "predicted": _ragged([segments.copy() for _ in statistics["present"]])}
 
         return {"majority-class baseline": majority}
+
+    def row_score(self, target: TaggingTarget, statistics: Statistics) -> RowScore:
+        """The F1 of a row's own segments; one with no segment that gets none is right."""
+        rows = np.flatnonzero(statistics["present"])
+        values = np.full(len(statistics["present"]), np.nan)
+        scorer = TaggingScorer(
+            target,
+            list(statistics["predicted"][rows]),
+            list(statistics["truth"][rows]),
+            statistics["length"][rows],
+            None,
+        )
+        values[rows] = scorer.f1_of_rows()
+        return RowScore(name="per-row segment F1", higher_is_better=True, values=values)
 
 
 def _log_likelihood(target: TaggingTarget, statistics: Statistics) -> np.ndarray:
