@@ -23,7 +23,9 @@ def mistakes(target: RetrievalTarget, evaluation: Evaluation) -> list[MistakeGro
     for one, other in directions(target.members, target.anchor)[:_MAX_DIRECTIONS]:
         able = can_search(embeddings, keys, present, one, other)[:_MAX_QUERIES]
         column = target.members[other]
-        ranked = sorted(nearest(embeddings, keys, (one, other), able, 1, column=column), key=lambda found: -found.rank)
+        ranked = sorted(
+            nearest(embeddings, keys, (one, other), able, 1, column=column), key=lambda result: -result.rank
+        )
         wrong = [result for result in ranked if result.rank > 1]
         if wrong:
             listed = [
