@@ -8,7 +8,19 @@ from html_page import Page
 from markupsafe import Markup
 
 from polysense.evaluation.bootstrap import Interval
-from polysense.reports.charts import DotRow, Series, band, domain, dot_plot, interval_bar, line_chart, shot_chart, tag
+from polysense.reports.charts import (
+    DotRow,
+    Points,
+    Series,
+    band,
+    domain,
+    dot_plot,
+    interval_bar,
+    line_chart,
+    plane,
+    shot_chart,
+    tag,
+)
 from polysense.reports.numerals import number, signed
 
 
@@ -53,3 +65,19 @@ def test_numbers_are_short() -> None:
     values = (0.12345, -0.0001, 12.342, 12345.6, math.nan, -0.5)
     assert [number(value) for value in values] == ["0.123", "0.000", "12.34", "12,346", "–", "−0.500"]
     assert [signed(value) for value in (0.5, -0.5, 0.00001)] == ["+0.500", "−0.500", "0.000"]
+
+
+def test_a_plane_draws_whatever_it_is_given() -> None:
+    assert plane("t", [Points(name="a", xs=[math.nan], ys=[1.0])], x_name="x", y_name="y", label="l") == ""
+    one = plane("t", [Points(name="<a>", xs=[1.0], ys=[2.0])], x_name="x", y_name="<y>", label="l", diagonal=True)
+    Page(one)
+    assert "nan" not in one
+    assert "&lt;y&gt;" in one
+    steps = [Points(name="a", xs=[0.0, 1.0], ys=[0.0, 1.0], joined=True, steps=True, dots=False)]
+    drawn = plane("t", steps, x_name="x", y_name="y", label="l", x_range=(0.0, 1.0), y_range=(0.0, 1.0))
+    assert 'points="56.0,284.0 386.0,284.0 386.0,44.0"' in drawn
+    outside = [Points(name="a", xs=[5.0], ys=[0.5], bounds=[Interval(0.5, -1.0, 2.0)])]
+    inside = plane(
+        "t", outside, x_name="x", y_name="y", label="l", x_range=(0.0, 1.0), y_range=(0.0, 1.0), baseline=0.5
+    )
+    assert 'd="M386.0 44.0V284.0' in inside, "cut at the axes' ends"

@@ -7,6 +7,7 @@ setting; what a color says is also said by a word or a sign. Every element is ma
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from polysense.reports.numerals import number
 
 __all__ = [
     "DotRow",
+    "Points",
     "Series",
     "band",
     "class_color",
@@ -27,12 +29,14 @@ __all__ = [
     "dot_plot",
     "interval_bar",
     "line_chart",
+    "plane",
     "shot_chart",
     "tag",
     "ticks",
 ]
 
 _NUM_COLORS = 4  # .c0 to .c3 of the style sheet
+_FEW_DOTS = 60  # that are drawn large
 _Pixels: TypeAlias = int | float
 
 
@@ -228,6 +232,109 @@ def dot_plot(title: str, rows: Sequence[DotRow], *, reference: float | None = No
         marks.append(tag("circle", **dot, cx=x(row.mean.value), r=4.5))
     label = "; ".join(f"{row.name}: {number(row.mean.value)}" for row in rows)
     return _figure(title, marks, left + width + 12, bottom + 22, label=label)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Points:
+    """Points of a plane.
+
+    Attributes:
+        name: In the key, where there are several series.
+        xs: Their places.
+        ys: Likewise; where either is not finite the point is left out.
+        color: "c0" to "c3".
+        bounds: Of each point its interval, drawn upright.
+        joined: Whether a line goes through them.
+        steps: Whether that line goes by steps, first along, then up.
+        dots: Whether each has a dot.
+    """
+
+    name: str
+    xs: Sequence[float]
+    ys: Sequence[float]
+    color: str = "c0"
+    bounds: Sequence[Interval] = ()
+    joined: bool = False
+    steps: bool = False
+    dots: bool = True
+
+
+def plane(
+    title: str,
+    series: Sequence[Points],
+    *,
+    x_name: str,
+    y_name: str,
+    label: str,
+    x_range: tuple[float, float] | None = None,
+    y_range: tuple[float, float] | None = None,
+    diagonal: bool = False,
+    baseline: float | None = None,
+) -> Markup:
+    """Points and lines over two axes; nothing where there is no point.
+
+    Args:
+        title: Above it.
+        series: What is drawn, at most four.
+        x_name: Of the axis below.
+        y_name: Of the axis to the left; stands above it.
+        label: What a screen reader says.
+        x_range: The axis' ends; by default those of the points.
+        y_range: Likewise.
+        diagonal: Whether a dashed line marks where both are equal.
+        baseline: Where a dashed level line stands.
+    """
+    drawn = series[:_NUM_COLORS]
+    points = [
+        (x, y) for each in drawn for x, y in zip(each.xs, each.ys, strict=True) if math.isfinite(x) and math.isfinite(y)
+    ]
+    if not points:
+        return Markup("")
+    left, top, width, height = 56, 44, 330, 240
+    right, bottom = left + width, top + height
+    x0, x1 = x_range or _padded([x for x, _ in points], 0.04)
+    y0, y1 = y_range or _padded([y for _, y in points], 0.04)
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        x, y = min(max(x, x0), x1), min(max(y, y0), y1)
+        return round(left + width * (x - x0) / (x1 - x0), 1), round(bottom - height * (y - y0) / (y1 - y0), 1)
+
+    marks = [_label(left, top - 10, y_name), _label(right, bottom + 32, x_name, anchor="end")]
+    for value in ticks(y0, y1):
+        marks += _horizontal(left, right, at(x0, value)[1], f"{value:.4g}")
+    for value in ticks(x0, x1):
+        marks.append(tag("line", class_="grid", x1=at(value, y0)[0], x2=at(value, y0)[0], y1=top, y2=bottom))
+        marks.append(_label(at(value, y0)[0], bottom + 16, f"{value:.4g}", anchor="middle"))
+    low, high = max(x0, y0), min(x1, y1)
+    ends = [(at(low, low), at(high, high))] if diagonal and low < high else []
+    ends += [(at(x0, baseline), at(x1, baseline))] if baseline is not None and y0 <= baseline <= y1 else []
+    for (xa, ya), (xb, yb) in ends:
+        marks.append(tag("line", class_="zero", stroke_dasharray="3 3", x1=xa, x2=xb, y1=ya, y2=yb))
+    if len(drawn) > 1:
+        marks += _key([(each.name, each.color) for each in drawn], left)
+    for each in drawn:
+        finite = [
+            (at(x, y), each.bounds[i] if each.bounds else None)
+            for i, (x, y) in enumerate(zip(each.xs, each.ys, strict=True))
+            if math.isfinite(x) and math.isfinite(y)
+        ]
+        if each.joined:
+            path = [place for place, _ in finite]
+            if each.steps:
+                path = (
+                    [path[0], *((b[0], y) for a, b in itertools.pairwise(path) for y in (a[1], b[1]))] if path else []
+                )
+            marks.append(tag("polyline", class_=f"line {each.color}", points=" ".join(f"{x},{y}" for x, y in path)))
+        for (x, y), bound in finite:
+            if bound is not None and bound.has_bounds:
+                up, down = at(x0, bound.high)[1], at(x0, bound.low)[1]
+                shape = f"M{x} {up}V{down}M{x - 3} {up}H{x + 3}M{x - 3} {down}H{x + 3}"
+                marks.append(tag("path", class_="whisker", d=shape))
+            if each.dots:
+                few = len(finite) <= _FEW_DOTS
+                dot = {"class_": f"dot {each.color}", "stroke": "none", "cx": x, "cy": y, "r": 3.5 if few else 2}
+                marks.append(tag("circle", **dot, fill_opacity=None if few else 0.55))
+    return _figure(title, marks, right + 14, bottom + 40, label=label)
 
 
 def band(

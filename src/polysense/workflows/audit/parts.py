@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from polysense.evaluation.audit.calibration import measure_calibration
 from polysense.evaluation.audit.part import AuditInput, AuditPart
 from polysense.workflows.audit.subject import AuditSubject
 
@@ -30,4 +31,4 @@ def of_statistics(make: Callable[[AuditInput], AuditPart | None]) -> PartMaker:
     return measure
 
 
-MAKERS: tuple[PartMaker, ...] = ()
+MAKERS: tuple[PartMaker, ...] = (of_statistics(measure_calibration),)

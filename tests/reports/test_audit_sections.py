@@ -1,0 +1,44 @@
+"""Parts of an audit that read row statistics draw their sections of the report."""
+
+from __future__ import annotations
+
+import numpy as np
+from audited import audit_input
+from html_page import Page
+
+from polysense.core.report_section import ReportSection
+from polysense.evaluation.audit.calibration import measure_calibration
+from polysense.evaluation.audit.part import AuditPart
+from polysense.reports.environment import render_section
+from polysense.tasks.classification.record import ClassificationTarget
+
+LABEL = ClassificationTarget(name="<y>", columns=("y",), classes=("<a>", "b"), class_counts=(5, 5))
+
+
+def statistics(num_rows: int) -> dict[str, np.ndarray]:
+    draws = np.random.default_rng(0)
+    truth = draws.integers(0, 2, num_rows)
+    share = np.clip(0.25 + 0.5 * truth + 0.2 * draws.normal(size=num_rows), 0.01, 0.99)
+    probabilities = np.column_stack([1 - share, share]).astype(np.float32)
+    return {
+        "present": np.ones(num_rows, dtype=bool),
+        "truth": truth,
+        "predicted": probabilities.argmax(axis=1),
+        "probabilities": probabilities,
+    }
+
+
+def drawn(part: AuditPart | None) -> str:
+    assert part is not None
+    section = part.section()
+    assert isinstance(section, ReportSection)
+    markup = str(render_section(section))
+    Page(markup)
+    assert "nan" not in markup
+    assert "<a>" not in markup
+    return markup
+
+
+def test_calibration_is_drawn() -> None:
+    for num_rows in (3, 200):
+        assert "Reliability" in drawn(measure_calibration(audit_input(LABEL, statistics(num_rows))))
