@@ -219,6 +219,30 @@ def test_a_person_can_look_at_it(kind: str) -> None:
 
 
 @every
+def test_its_cells_are_described_by_numbers_or_it_says_why_not(kind: str) -> None:
+    spec, column = modality(kind), fitted(kind).column
+    descriptors = spec.descriptors
+    if isinstance(descriptors, Unsupported):
+        assert descriptors.reason
+        return
+    assert len({descriptor.name for descriptor in descriptors}) == len(descriptors) > 0
+    for descriptor in descriptors:
+        for words in (descriptor.low, descriptor.high):
+            assert words.format(column="x", value="3").count("x") >= 1
+            assert "3" in words.format(column="x", value="3")
+        values = [
+            descriptor.measure(column, cell, items(kind, i) if descriptor.reads_items else ())
+            for i, cell in enumerate(cells(kind))
+        ]
+        assert np.isfinite(values).all(), descriptor.name
+    # Of a made cell one number at least says which is which.
+    assert any(
+        len({descriptor.measure(column, cell, items(kind, i)) for i, cell in enumerate(cells(kind))}) > 1
+        for descriptor in descriptors
+    )
+
+
+@every
 def test_same_cells_have_one_identity(kind: str) -> None:
     spec = modality(kind)
     first, second, last = cells(kind)[0], cells(kind)[1], cells(kind)[-1]

@@ -9,6 +9,7 @@ from html_page import Page
 from polysense.core.report_section import ReportSection
 from polysense.evaluation.audit.calibration import measure_calibration
 from polysense.evaluation.audit.part import AuditPart
+from polysense.evaluation.audit.slices import measure_slices
 from polysense.reports.environment import render_section
 from polysense.tasks.classification.record import ClassificationTarget
 
@@ -42,3 +43,12 @@ def drawn(part: AuditPart | None) -> str:
 def test_calibration_is_drawn() -> None:
     for num_rows in (3, 200):
         assert "Reliability" in drawn(measure_calibration(audit_input(LABEL, statistics(num_rows))))
+
+
+def test_slices_are_drawn() -> None:
+    for num_rows in (3, 200):
+        kinds = [("<b>", "c")[i % 7 < 2] for i in range(num_rows)]
+        own = statistics(num_rows)
+        own["predicted"] = np.where([kind == "c" for kind in kinds], own["truth"], 1 - own["truth"])
+        markup = drawn(measure_slices(audit_input(LABEL, own, {"<kind>": kinds})))
+        assert "&lt;kind&gt; = &lt;b&gt;" in markup or num_rows == 3

@@ -21,6 +21,7 @@ from typing import ClassVar
 import numpy as np
 
 from polysense.core.backbones import Backbones
+from polysense.core.descriptor import Descriptor
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
 from polysense.core.segment_aligner import SegmentAligner
@@ -431,6 +432,11 @@ class ModalitySpec(ABC):
     def aligner(self) -> MakeAligner | Unsupported:
         """From a cell to the alignment of its parts (characters, seconds) with the steps of its item, where segments
         can lie in a cell."""
+
+    @property
+    @abstractmethod
+    def descriptors(self) -> Sequence[Descriptor] | Unsupported:
+        """Numbers that describe a cell and that rows can be told apart by, for audits: how long, how loud, how dark."""
 
     @abstractmethod
     def decoder(self, column: Column) -> str | Unsupported:

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from polysense.core.descriptor import Descriptor
 from polysense.core.modality_spec import FittedColumn, ModalitySpec, Preview, parts
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
@@ -62,6 +63,10 @@ class ValueSpec(ModalitySpec):
     @property
     def aligner(self) -> Unsupported:
         return Unsupported(f"{self.nouns[0]} has no parts")
+
+    @property
+    def descriptors(self) -> Sequence[Descriptor] | Unsupported:
+        return Unsupported(f"no number describes {self.nouns[0]}")
 
     def backbones(self, cells: Sequence[object]) -> Unsupported:
         return Unsupported(f"there are no pretrained backbones for {self.nouns[1]}")

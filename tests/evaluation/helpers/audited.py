@@ -7,27 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from polysense.core.sample import Sample
-from polysense.core.schema import Column, Schema, Target
+from polysense.config.codec import from_dict
+from polysense.core.schema import Target
 from polysense.data.batches.dataset import TableDataset
-from polysense.data.tables.sources import Table, read_table
+from polysense.data.config import DataConfig
+from polysense.data.processor import Processor
+from polysense.data.tables.sources import read_table
 from polysense.evaluation.audit.part import AuditInput
-
-
-class GivenItems:
-    """Preprocessing whose items are known beforehand: per column those of each row, none where a cell is missing."""
-
-    def __init__(self, schema: Schema, items: Mapping[str, Sequence[list[np.ndarray]]]) -> None:
-        self.schema, self._items = schema, items
-
-    def prepared(self, table: Table) -> Table:
-        return table
-
-    def transform(self, table: Table, i: int, **_: Any) -> Sample:
-        return Sample(row=i, values={name: rows[i] for name, rows in self._items.items() if rows[i]})
-
-    def add_features(self, sample: Sample, table: Table, i: int) -> None:
-        pass
 
 
 def audit_input(
@@ -35,15 +21,29 @@ def audit_input(
     statistics: Mapping[str, np.ndarray],
     table: Mapping[str, Sequence[object]] | None = None,
     *,
-    columns: Sequence[Column] = (),
-    items: Mapping[str, Sequence[list[np.ndarray]]] | None = None,
+    columns: Mapping[str, str] | None = None,
     **changes: Any,
 ) -> AuditInput:
-    """What a part is measured on; `changes` are fields of `AuditInput`."""
+    """What a part is measured on.
+
+    Args:
+        target: What was predicted.
+        statistics: Of every row of the table.
+        table: Its columns; by default one that says nothing.
+        columns: Input columns and their types; preprocessing is fitted on the table.
+        changes: Fields of `AuditInput`.
+    """
     num_rows = len(statistics["present"])
-    cells = dict(table or {"y": list(range(num_rows))})
-    rows = [dict(zip(cells, values, strict=True)) for values in zip(*cells.values(), strict=True)]
-    schema = Schema(columns=tuple(columns), targets=(target,))
-    dataset = TableDataset(read_table(rows), GivenItems(schema, items or {}))
-    asked = {"split": "test", "rows": np.arange(num_rows), "dataset": dataset, "bootstrap": 300, **changes}
+    cells = dict(table or {"note": [f"row {i}" for i in range(num_rows)]})
+    read = read_table([dict(zip(cells, values, strict=True)) for values in zip(*cells.values(), strict=True)])
+    inputs = {name: {"type": kind} for name, kind in (columns or {}).items()}
+    config = from_dict(DataConfig, {"columns": inputs}, where="test")
+    processor = Processor.fit(read, config) if inputs else Processor({}, {})
+    asked = {
+        "split": "test",
+        "rows": np.arange(num_rows),
+        "dataset": TableDataset(read, processor, with_targets=False),
+        "bootstrap": 300,
+        **changes,
+    }
     return AuditInput(target=target, statistics=statistics, **asked)

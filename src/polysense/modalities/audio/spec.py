@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from polysense.core.backbones import Backbone, Backbones
+from polysense.core.descriptor import Descriptor
 from polysense.core.file_spec import FileSpec
 from polysense.core.modality_spec import (
     FittedColumn,
@@ -21,6 +22,7 @@ from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
 from polysense.modalities.audio.column import AudioProcessor
 from polysense.modalities.audio.decode import EXTENSIONS, audio_info, is_signature
+from polysense.modalities.audio.describe import DESCRIPTORS
 from polysense.modalities.audio.preview import as_playable, log_mel_image, spectrogram_image
 from polysense.modalities.audio.record import AudioColumn
 from polysense.modalities.audio.segments import align_audio
@@ -127,6 +129,10 @@ class AudioSpec(FileSpec):
     @property
     def aligner(self) -> MakeAligner:
         return align_audio
+
+    @property
+    def descriptors(self) -> Sequence[Descriptor]:
+        return DESCRIPTORS
 
     def decoder(self, column: Column) -> str:
         return "polysense.modalities.audio.decoder.SoundDecoder"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from polysense.core.backbones import Backbone, Backbones
+from polysense.core.descriptor import Descriptor
 from polysense.core.file_spec import FileSpec
 from polysense.core.modality_spec import (
     FittedColumn,
@@ -21,6 +22,7 @@ from polysense.core.schema import Column
 from polysense.core.unsupported import Unsupported
 from polysense.data.media.raster import EXTENSIONS, decode_image, is_signature
 from polysense.errors import DecodeError
+from polysense.modalities.image.describe import DESCRIPTORS
 from polysense.modalities.image.preview import thumbnail
 from polysense.modalities.image.record import ImageColumn
 
@@ -136,6 +138,10 @@ class ImageSpec(FileSpec):
     @property
     def aligner(self) -> Unsupported:
         return Unsupported("what lies in an image is a region, not a segment")
+
+    @property
+    def descriptors(self) -> Sequence[Descriptor]:
+        return DESCRIPTORS
 
     def decoder(self, column: Column) -> str:
         return "polysense.modalities.image.decoder.PixelDecoder"

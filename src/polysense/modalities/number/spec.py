@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from polysense.core.descriptor import Descriptor
 from polysense.core.modality_spec import Claim, ModelSize, Profile
 from polysense.core.schema import Column
 from polysense.core.value_spec import ValueSpec
@@ -72,8 +73,22 @@ class NumberSpec(ValueSpec):
         except DecodeError:
             return str(cell)
 
+    @property
+    def descriptors(self) -> Sequence[Descriptor]:
+        return (
+            Descriptor(
+                name="value", low="{column} below {value}", high="{column} of {value} or more", measure=_unscaled
+            ),
+        )
+
     def decoder(self, column: Column) -> str:
         return "polysense.modalities.number.decoder.NumberDecoder"
+
+
+def _unscaled(column: Column, cell: object, items: Sequence[np.ndarray]) -> float:
+    """The number; of several their mean."""
+    column = NumberColumn.of(column)
+    return float(np.mean([float(item[0]) for item in items])) * column.std + column.mean
 
 
 SPEC = NumberSpec()

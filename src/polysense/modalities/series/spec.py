@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from polysense.core.backbones import Backbones
+from polysense.core.descriptor import Descriptor
 from polysense.core.file_spec import FileSpec, file_identity
 from polysense.core.modality_spec import (
     Claim,
@@ -22,6 +23,7 @@ from polysense.core.unsupported import Unsupported
 from polysense.errors import DecodeError
 from polysense.modalities.series.column import SeriesProcessor
 from polysense.modalities.series.decode import SUFFIXES, is_numeric_list, read_series
+from polysense.modalities.series.describe import DESCRIPTORS
 from polysense.modalities.series.record import LENGTH_MULTIPLE, SeriesColumn
 from polysense.modalities.series.sparkline import sparkline
 
@@ -124,6 +126,10 @@ class SeriesSpec(FileSpec):
     @property
     def aligner(self) -> Unsupported:
         return Unsupported("segments of series are not read yet")
+
+    @property
+    def descriptors(self) -> Sequence[Descriptor]:
+        return DESCRIPTORS
 
     def decoder(self, column: Column) -> Unsupported:
         return Unsupported("series of any length and rate are encoded, and not made from a code")

@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from polysense.core.backbones import Backbones
+from polysense.core.descriptor import Descriptor
 from polysense.core.modality_spec import (
     Claim,
     FittedColumn,
@@ -26,6 +27,7 @@ from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
 from polysense.modalities.text.backbones import backbones_for
 from polysense.modalities.text.column import TextProcessor
+from polysense.modalities.text.describe import DESCRIPTORS
 from polysense.modalities.text.record import TextColumn
 from polysense.modalities.text.segments import align_text
 
@@ -120,6 +122,10 @@ class TextSpec(ModalitySpec):
     @property
     def aligner(self) -> MakeAligner:
         return align_text
+
+    @property
+    def descriptors(self) -> Sequence[Descriptor]:
+        return DESCRIPTORS
 
     def decoder(self, column: Column) -> str:
         return "polysense.modalities.text.decoder.TokenDecoder"

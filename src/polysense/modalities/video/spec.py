@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from polysense.core.backbones import Backbones
+from polysense.core.descriptor import Descriptor
 from polysense.core.file_spec import Content, FileSpec
 from polysense.core.modality_spec import (
     Claim,
@@ -35,6 +36,7 @@ from polysense.modalities.video.decode import (
     num_requested,
     video_info,
 )
+from polysense.modalities.video.describe import motion
 from polysense.modalities.video.record import VideoColumn
 
 __all__ = ["SPEC", "VideoSpec"]
@@ -149,6 +151,11 @@ class VideoSpec(FileSpec):
     @property
     def aligner(self) -> Unsupported:
         return Unsupported("segments of videos are not read yet")
+
+    @property
+    def descriptors(self) -> Sequence[Descriptor] | Unsupported:
+        frame = self._frame.descriptors
+        return (motion,) if isinstance(frame, Unsupported) else (*frame, motion)
 
     def decoder(self, column: Column) -> str | Unsupported:
         return self._frame.decoder(self.item_column(column))

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from polysense.evaluation.audit.calibration import measure_calibration
 from polysense.evaluation.audit.part import AuditInput, AuditPart
+from polysense.evaluation.audit.slices import measure_slices
 from polysense.workflows.audit.subject import AuditSubject
 
 __all__ = ["MAKERS", "PartMaker", "of_statistics"]
@@ -31,4 +32,7 @@ def of_statistics(make: Callable[[AuditInput], AuditPart | None]) -> PartMaker:
     return measure
 
 
-MAKERS: tuple[PartMaker, ...] = (of_statistics(measure_calibration),)
+MAKERS: tuple[PartMaker, ...] = (
+    of_statistics(measure_calibration),
+    of_statistics(measure_slices),
+)
