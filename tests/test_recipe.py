@@ -52,3 +52,15 @@ def test_a_recipe_that_was_moved_with_its_table_reads_it(tmp_path: Path) -> None
     assert Path(moved.data.table).is_file()
     assert moved.init_from is not None
     assert moved.init_from.bundle == str(tmp_path / "other" / "runs" / "old")
+
+
+def test_a_minimal_recipe_is_the_same_recipe_and_short(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    recipe_of(tmp_path)
+    full, short = (
+        polysense.new(folder / "t.csv", "label", folder=folder, minimal=minimal) for minimal in (False, True)
+    )
+    for name, text in (("full", full), ("short", short)):
+        (folder / f"{name}.yaml").write_text(text)
+    assert load_recipe(folder / "short.yaml") == load_recipe(folder / "full.yaml")
+    assert len(short.splitlines()) <= 30 < len(full.splitlines())

@@ -11,7 +11,7 @@ may change.
 
 | task | functions |
 |---|---|
-| train | `check`, `new`, `fit`, `compare`, `demo` |
+| train | `check`, `new`, `fit`, `compare`, `demo`, `report` |
 | use | `load`, `predict`, `stream`, `evaluate`, `impute` |
 | represent | `embed`, `embeddings`, `fewshot`, `zero_shot`, `map_rows` |
 | search | `index_table`, `search`, `VectorIndex` |
@@ -35,6 +35,7 @@ from polysense.workflows.evaluate import Scores, evaluate
 from polysense.workflows.fit import fit, new
 from polysense.workflows.imputation.impute import Imputed, impute
 from polysense.workflows.predict import predict, stream
+from polysense.workflows.report import report
 from polysense.workflows.representation.embed import Embeddings, embed, embeddings
 from polysense.workflows.representation.embedding_map import Mapped, map_rows
 from polysense.workflows.representation.few_shot import Shots, fewshot
@@ -72,6 +73,7 @@ __all__ = [
     "new",
     "predict",
     "recipe_schema",
+    "report",
     "search",
     "stream",
     "zero_shot",

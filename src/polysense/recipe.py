@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from polysense.config.base import Config
-from polysense.config.codec import dump_yaml, field_comments, from_dict, parse_yaml, read_text, to_dict
+from polysense.config.codec import (
+    dump_short_yaml,
+    dump_yaml,
+    field_comments,
+    from_dict,
+    parse_yaml,
+    read_text,
+    to_dict,
+    to_short_dict,
+)
 from polysense.config.limits import Limit, NonNegativeFloat, NonNegativeInt, PositiveInt
 from polysense.config.overrides import apply_overrides
 from polysense.data.batches.blocks import PredictionConfig
@@ -171,6 +180,10 @@ class Recipe(Config):
         """A copy whose paths start from a folder, for a file there: it holds no path of this machine, and reads the
         same after a move of both."""
         return from_dict(Recipe, relative_paths(to_dict(self), folder), where="the recipe")
+
+    def to_short_yaml(self) -> str:
+        """The recipe without what is so by default; it reads as the same recipe."""
+        return dump_short_yaml(to_short_dict(self))
 
     def to_yaml(self, comments: bool = True, extra: dict[str, str] | None = None) -> str:
         """The complete recipe; with `comments`, every key's meaning above it."""

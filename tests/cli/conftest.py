@@ -35,7 +35,9 @@ class FakeApi(ModuleType):
         self._note("fit", arguments, options)
         metrics = {"test": {"y": {"accuracy": {"value": np.float64(0.5), "low": float("nan")}}}}
         return SimpleNamespace(
-            summary=lambda: "trained", as_json=lambda: {"folder": Path("runs/a"), "metrics": metrics}
+            summary=lambda: "trained",
+            report=None,
+            as_json=lambda: {"folder": Path("runs/a"), "metrics": metrics},
         )
 
     def load(self, *arguments: Any, **options: Any) -> str:
@@ -75,6 +77,7 @@ class FakeApi(ModuleType):
 
         class Summary(dict[str, Any]):
             text = "compared"
+            report = None
 
         return Summary(test_accuracy={"fused": 0.9})
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,18 +12,27 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
-from polysense.cli.app import main
+from polysense.cli.app import app, main
+from polysense.cli.groups import EXAMPLES, GROUPS
 from polysense.errors import ConfigError, TableError, TrainingError, TrainingInterrupted
 
 FakeApi = Any
-COMMANDS = ["check", "compare", "demo", "doctor", "evaluate", "list", "new", "predict", "schema", "train"]
+COMMANDS = [
+    "check", "compare", "demo", "doctor", "evaluate", "list", "new", "predict", "report", "runs", "schema", "train",
+]  # fmt: skip
 
 
 def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     listed = capsys.readouterr().out
     assert all(re.search(rf"^  {command} +\S", listed, re.MULTILINE) for command in COMMANDS)
+    every = [command.name or command.callback.__name__ for command in app.registered_commands]
+    assert sorted(every) == sorted(name for names in GROUPS.values() for name in names), "each stands in one group"
+    assert sorted(every) == sorted(EXAMPLES)
+    assert all(f"{title}:" in listed for title in GROUPS)
+    assert max(map(len, listed.splitlines())) <= 80
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -36,6 +46,18 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     listed = capsys.readouterr().out
     assert f"polysense {command}" in listed
     assert "-q, -v, --debug" in listed
+    assert f"Example: {EXAMPLES[command]}" in " ".join(listed.split())
+    assert max(map(len, listed.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("command", sorted(EXAMPLES))
+def test_an_example_is_a_line_that_parses(command: str) -> None:
+    line = shlex.split(EXAMPLES[command].partition(" > ")[0])[1:]
+    parsed = get_command(app)
+    context = parsed.make_context("polysense", line)
+    name, found, arguments = parsed.resolve_command(context, [*context._protected_args, *context.args])
+    assert name == command
+    found.make_context(name, arguments, parent=context)
 
 
 @pytest.mark.parametrize(

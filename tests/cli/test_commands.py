@@ -51,6 +51,17 @@ def test_train_passes_everything_on(api: FakeApi, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == "a library prints this\ntrained\n"
 
 
+def test_short_options_are_keys_of_the_recipe(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    line = "train t.csv model.width=8 --epochs 3 --seed 0 --device cpu --batch-size 16"
+    assert main(line.split()) == 0
+    assert api.calls[0][2]["overrides"] == [
+        "model.width=8", "training.epochs=3", "training.seed=0", "training.device=cpu", "training.batch_size=16",
+    ]  # fmt: skip
+    assert main(["train", "t.csv", "training.epochs=5", "--epochs", "3"]) == 2
+    assert "found --epochs 3 and training.epochs=5, expected one of them" in capsys.readouterr().err
+    assert main(["train", "t.csv", "--epochs", "0"]) == 2
+
+
 def test_train_leaves_out_what_was_not_given(api: FakeApi) -> None:
     assert main(["train", "recipe.yaml"]) == 0
     ((_, arguments, options),) = api.calls
@@ -113,7 +124,14 @@ def test_new_writes_once(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["new", "t.csv", "--target", "label", "-c", "a=text", "--preset", "best"]) == 0
-    options = {"task": None, "preset": "best", "columns": {"a": "text"}, "pretrained": None, "folder": Path()}
+    options = {
+        "task": None,
+        "preset": "best",
+        "columns": {"a": "text"},
+        "pretrained": None,
+        "folder": Path(),
+        "minimal": False,
+    }
     assert api.calls == [("new", (Path("t.csv"), ["label"]), options)]
     assert Path("recipe.yaml").read_text(encoding="utf-8") == "data:\n  table: übung.csv\n"
     assert "polysense train recipe.yaml" in capsys.readouterr().out

@@ -9,7 +9,7 @@ from polysense.cli.app import main
 
 def test_the_families_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
     assert [line.split()[0] for line in lines[:15]] == [
         "encoders", "fusions", "heads", "estimators", "objectives", "decodings", "columns", "features", "targets",
         "transforms", "splits", "batchings", "optimizers", "balances", "schedules",
@@ -19,12 +19,21 @@ def test_the_families_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_one_line_for_each_member(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "fusions"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == sorted(line.split()[0] for line in lines)
-    gated = next(line for line in lines if line.startswith("gated "))
-    assert gated.endswith(
-        "Gated multimodal unit: each feature is a mixture of the columns, weighted by gates that see them all."
+    listed = capsys.readouterr().out
+    lines = [line.split()[0] for line in listed.splitlines() if not line.startswith(" ")]
+    assert lines == sorted(lines)
+    assert "gated" in lines
+    words = " ".join(listed.split())
+    assert (
+        "gated Gated multimodal unit: each feature is a mixture of the columns, weighted by gates that see them all."
+        in (words)
     )
+
+
+@pytest.mark.parametrize("line", [[], ["encoders"], ["heads"], ["encoders", "--verbose"], ["fusions", "gated"]])
+def test_no_line_is_wider_than_80_characters(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", *line]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("line", [["list", "encoders", "number_mlp"], ["list", "encoder", "number_mlp"]])

@@ -126,7 +126,7 @@ def test_the_terminal_tables_fit_80_characters(report, world):
     listed = console.file.getvalue()
     assert number(report.evaluation.value("label", "log_loss")) in listed
     assert number(report.comparisons["labels only"].value("label", "accuracy")) in listed
-    for expected in ("no help", "helps", "Fused model", "95% CI low", "95% CI high", "only this"):
+    for expected in ("no help", "helps", "Fused model", "95% CI low", "95% CI high", "others", "masked"):
         assert expected in listed
     assert "…" not in listed
 

@@ -94,7 +94,19 @@ def test_a_stopped_run_goes_on_with_its_samples(table: Path, tmp_path: Path) -> 
     assert [line["epoch"] for line in lines(parts)] == [line["epoch"] for line in lines(whole.folder)]
     assert {line["row"] for line in lines(parts)} == {line["row"] for line in lines(whole.folder)}
     assert "?" not in {line["predicted"] for line in lines(again.folder)}
-    assert "after epoch 4" in (parts / "samples.html").read_text()
+    page = (parts / "samples.html").read_text()
+    assert f"the model delivered is that of epoch {again.training.best_epoch} of 4" in page
+
+
+def test_the_delivered_epoch_is_marked_also_where_a_kill_came_before(table: Path, tmp_path: Path) -> None:
+    run = fit(table, tmp_path / "run", "training.epochs=3", *SMALL, "evaluation.report=false", target="label")
+    page, best = run.folder / "samples.html", run.training.best_epoch
+    marked = page.read_text()
+    assert marked.count('<tr class="own">') == len({line["row"] for line in lines(run.folder)})
+    assert re.search(rf'<tr class="own"><th scope="row">[\d–]+<br>delivered(: {best})?</th>', marked)
+    page.write_text(marked.replace('name="delivered-epoch"', "").replace("delivered", ""))
+    fit(run.folder, run.folder, resume=True)
+    assert page.read_text() == marked, "drawn again from samples.jsonl"
 
 
 def test_none_are_shown_where_none_are_asked_for(table: Path, tmp_path: Path) -> None:

@@ -62,15 +62,9 @@ def summary_of(fused: float) -> DemoSummary:
     )
 
 
-def test_it_says_what_fusion_is_worth() -> None:
-    assert "beats the best single column by 25.0 pp, and beats the ensemble of the single ones by 5.0 pp." in _table(
-        summary_of(0.85)
-    )
-
-
-def test_it_says_where_fusion_is_worth_nothing() -> None:
-    text = _table(summary_of(0.79))
-    assert (
-        "beats the best single column by 19.0 pp, and does not beat the ensemble of the single ones (-1.0 pp)" in text
-    )
-    assert "does not beat the best single column (+0.0 pp)" in _table(summary_of(0.6))
+def test_the_bars_fit_80_characters() -> None:
+    text = _table(summary_of(0.85))
+    assert max(map(len, text.splitlines())) <= 80
+    assert [line.split()[0] for line in text.splitlines()[1:7]] == [
+        "majority", "note", "audio", "image", "ensemble", "fused",
+    ]  # fmt: skip

@@ -90,7 +90,7 @@ def test_every_column_boosting_everything_and_the_average_are_there(run: polysen
     card = (run.folder / "bundle" / "README.md").read_text()
     assert "the best of " in card
     assert "simple baselines" in card
-    assert found["sentence"] in " ".join(run.summary().split())
+    assert "the best simple baseline (" in " ".join(run.summary().split())
     weights = {each["name"]: each["weight"] for each in found["baselines"]}
     assert weights["linear all"] is not None
     assert weights["linear size"] is None

@@ -10,7 +10,7 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, cast
 
 import typer
@@ -29,17 +29,19 @@ from polysense.cli.commands.list import show as list_components
 from polysense.cli.commands.map import show as show_map
 from polysense.cli.commands.new import new
 from polysense.cli.commands.predict import predict
+from polysense.cli.commands.report import report
+from polysense.cli.commands.runs import show as show_runs
 from polysense.cli.commands.schema import schema
 from polysense.cli.commands.search import search
 from polysense.cli.commands.train import train
 from polysense.cli.commands.zeroshot import zeroshot
+from polysense.cli.groups import GroupedHelp, epilog
 from polysense.errors import ConfigError, PolysenseError, TrainingInterrupted
 
 __all__ = ["app", "main"]
 
 # Options that may stand anywhere on the line; `--` ends the search.
 _GLOBAL_OPTIONS = frozenset({"--debug", "-q", "--quiet", "-v", "--verbose"})
-_EPILOG = "Works with every command, anywhere on the line: -q, -v, --debug."
 
 # The class that every mistake on the command line derives from. typer re-exports only this child of it, and carries
 # its own copy of click since 0.26.
@@ -55,6 +57,7 @@ _USERS_ERRNOS = frozenset(
 
 app = typer.Typer(
     name="polysense",
+    cls=GroupedHelp,
     help="Train one model on the columns of a table: text, images, audio, numbers and categories.",
     epilog="Start with `polysense demo`, or with `polysense train TABLE --target COLUMN`.",
     add_completion=False,
@@ -62,12 +65,29 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _command in (demo, new, check, train, evaluate, predict, impute, compare, embed, zeroshot, fewshot, index, search):
-    app.command(epilog=_EPILOG)(_command)
-app.command("map", epilog=_EPILOG)(show_map)
-app.command("list", epilog=_EPILOG)(list_components)
-app.command(epilog=_EPILOG)(schema)
-app.command(epilog=_EPILOG)(doctor)
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "demo": demo,
+    "new": new,
+    "check": check,
+    "train": train,
+    "evaluate": evaluate,
+    "predict": predict,
+    "impute": impute,
+    "compare": compare,
+    "embed": embed,
+    "zeroshot": zeroshot,
+    "fewshot": fewshot,
+    "index": index,
+    "search": search,
+    "map": show_map,
+    "runs": show_runs,
+    "report": report,
+    "list": list_components,
+    "schema": schema,
+    "doctor": doctor,
+}
+for _name, _command in _COMMANDS.items():
+    app.command(_name, epilog=epilog(_name))(_command)
 
 
 def _print_version(requested: bool) -> bool:

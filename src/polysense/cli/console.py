@@ -14,8 +14,10 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+from polysense.cli.hyperlinks import linked, supports_links
 from polysense.core.json import json_text
 from polysense.escaping import joined, visible
 
@@ -173,11 +175,22 @@ def reserved_stdout(reserve: bool = True) -> Iterator[None]:
         yield
 
 
-def write(result: Any) -> None:
+def write(result: Any, *, link: Path | None = None) -> None:
     """Writes a result to stdout: a text as it is, anything else as one JSON document, in which NaN and infinities are
-    null."""
+    null.
+
+    Args:
+        result: What to write.
+        link: A path in the text that can be clicked where the terminal knows links.
+    """
     text = result if isinstance(result, str) else json_text(result, indent=2)
-    write_piece(text if text.endswith("\n") else text + "\n")
+    text = text if text.endswith("\n") else text + "\n"
+    stream = _stream("stdout")
+    if link is None or not supports_links(stream.isatty()):
+        write_piece(text)
+        return
+    stream.write(linked(visible(text, keep="\n"), link))
+    stream.flush()
 
 
 def write_piece(text: str) -> None:

@@ -26,11 +26,21 @@ from polysense.core.spelling import did_you_mean, shortened
 from polysense.errors import ConfigError
 from polysense.escaping import visible
 
-__all__ = ["dump_yaml", "from_dict", "json_schema", "parse_yaml", "read_text", "to_dict"]
+__all__ = [
+    "dump_short_yaml",
+    "dump_yaml",
+    "from_dict",
+    "json_schema",
+    "parse_yaml",
+    "read_text",
+    "to_dict",
+    "to_short_dict",
+]
 
 C = TypeVar("C", bound=Config)
 
 _COMMENT_WIDTH = 110
+_SHORT_WIDTH = 80
 _MAX_DEPTH = 100
 _MAX_VALUES = 2_000_000
 _MAX_DIGITS = 40
@@ -217,6 +227,50 @@ def to_dict(config: Any) -> Any:
     if isinstance(config, Path):
         return str(config)
     return config
+
+
+def to_short_dict(config: Any) -> Any:
+    """A config as plain values without what its own class says anyway: read again, it is the same config.
+
+    A `type` stays, since it decides what the other keys may be.
+    """
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        plain: dict[str, Any] = {}
+        for field in dataclasses.fields(config):
+            value = getattr(config, field.name)
+            if field.name != "type" and _is_default(field, value):
+                continue
+            plain[field.name] = to_short_dict(value)
+        return {"type": plain.pop("type"), **plain} if "type" in plain else plain
+    if isinstance(config, Mapping):
+        return {str(key): to_short_dict(value) for key, value in config.items()}
+    if isinstance(config, (list, tuple)):
+        return [to_short_dict(value) for value in config]
+    return to_dict(config)
+
+
+def _is_default(field: dataclasses.Field[Any], value: object) -> bool:
+    if field.default is not dataclasses.MISSING:
+        return type(field.default) is type(value) and field.default == value
+    return field.default_factory is not dataclasses.MISSING and bool(field.default_factory() == value)
+
+
+def dump_short_yaml(plain: Mapping[str, Any]) -> str:
+    """Plain values as YAML, what fits into a line of 80 characters on one."""
+    lines: list[str] = []
+    _write_short(plain, 0, lines)
+    return "\n".join(lines or ["{}"]) + "\n"
+
+
+def _write_short(plain: Mapping[str, Any], depth: int, lines: list[str]) -> None:
+    pad = "  " * depth
+    for key, value in plain.items():
+        line = f"{pad}{_scalar(key)}: {_scalar(value)}"
+        if isinstance(value, Mapping) and value and (depth == 0 or len(line) > _SHORT_WIDTH):
+            lines.append(f"{pad}{_scalar(key)}:")
+            _write_short(value, depth + 1, lines)
+        else:
+            lines.append(line)
 
 
 def dump_yaml(config: Config | Mapping[str, Any], comments: Mapping[str, str] | None = None) -> str:

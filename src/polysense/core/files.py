@@ -35,6 +35,7 @@ __all__ = [
     "replacing",
     "replacing_folder",
     "require_writable",
+    "shown_path",
     "sweep",
     "text_bytes",
     "write_bytes",
@@ -70,6 +71,12 @@ def relative_path(path: Path | str, folder: Path) -> str:
         return Path(os.path.relpath(path, folder.absolute())).as_posix()
     except ValueError:
         return str(path)
+
+
+def shown_path(path: Path | str) -> Path:
+    """A path as a person reads it: from the current folder where it lies within it, else as it is."""
+    absolute, here = Path(path).absolute(), Path.cwd()
+    return absolute.relative_to(here) if absolute.is_relative_to(here) else Path(path)
 
 
 def named_path(path: Path | str, what: str = "output") -> Path:

@@ -22,6 +22,7 @@ __all__ = [
     "UNIMODAL_ENSEMBLE",
     "baseline_name",
     "baselines_json",
+    "column_of_unimodal",
     "constant_baseline",
     "ensemble_baseline",
     "unimodal_name",
@@ -32,6 +33,9 @@ CONSTANT = "constant"
 
 UNIMODAL_ENSEMBLE = "Unimodal ensemble"
 """The mean of the predictions of models that each see one column."""
+
+
+_ONLY = " only (trained separately)"
 
 
 def baseline_name(name: str, target: Target) -> str:
@@ -54,7 +58,13 @@ def baselines_json(baselines: Mapping[str, Evaluation]) -> dict[str, dict[str, o
 
 def unimodal_name(column: str) -> str:
     """What a model of one column is called, here and in baselines.json."""
-    return f"{column} only (trained separately)"
+    return f"{column}{_ONLY}"
+
+
+def column_of_unimodal(name: str) -> str | None:
+    """The column of a baseline that `unimodal_name` has named; None of another baseline."""
+    column = name.removesuffix(_ONLY)
+    return column if column != name else None
 
 
 def constant_baseline(evaluation: Evaluation, *, bootstrap: int = 1000, seed: int = 0) -> Evaluation:

@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rich.cells import cell_len
+
 from polysense.core.sample import Unreadable
 from polysense.escaping import joined, preformatted, visible
+from polysense.reports.wrapping import shortened, wrapped
 
 __all__ = ["Check"]
 
+_NAME_WIDTH = 30
 _MOST = 20  # warnings and names that are listed for people
 
 
@@ -70,33 +74,38 @@ class Check:
         return preformatted(self.text())
 
     def text(self) -> str:
-        """For people."""
-        lines = [f"{self.table}: {self.num_rows:,} rows, {len(self.columns)} columns", ""]
-        names = [visible(column["name"]) for column in self.columns]
-        width = max(map(len, names), default=0)
+        """For people, in lines of 80 characters."""
+        lines = [*wrapped(f"{self.table}: {self.num_rows:,} rows, {len(self.columns)} columns"), ""]
+        names = [shortened(column["name"], _NAME_WIDTH) for column in self.columns]
+        width = max(map(cell_len, names), default=0)
         for column, name in zip(self.columns, names, strict=True):
             missing = f"{100 * column['missing']:.0f}% missing" if column["missing"] else ""
             kind = column["type"] or ""
-            lines.append(f"  {name:<{width}}  {column['role']:<8} {kind:<14} {missing:<12} {column['reason']}")
+            head = f"  {name}{' ' * (width - cell_len(name))}  {column['role']:<8} {kind:<14} {missing}"
+            lines.append(head.rstrip())
+            reason = column["reason"].removeprefix(f"{column['type'] or column['role']}: ")  # which stands above
+            lines += wrapped(reason, indent="      ") if reason else []
         for target, counts in self.classes.items():
             total = sum(counts.values())
-            lines += ["", f"Classes of {target}:"]
+            lines += ["", *wrapped(f"Classes of {target}:")]
             listed = sorted(counts.items(), key=lambda pair: -pair[1])
             for name, count in listed[:20]:
-                bar = "█" * round(40 * count / total)
-                lines.append(f"  {visible(name)[:30]:<30} {count:>8,}  {100 * count / total:5.1f}%  {bar}")
+                bar = "█" * round(25 * count / total)
+                short = shortened(name, _NAME_WIDTH)
+                pad = " " * (_NAME_WIDTH - cell_len(short))
+                lines.append(f"  {short}{pad} {count:>8,}  {100 * count / total:5.1f}%  {bar}")
             if len(listed) > 20:
                 lines.append(f"  ... and {len(listed) - 20} more, down to {listed[-1][1]:,} rows")
         if self.splits:
-            lines += ["", "Split: " + ", ".join(f"{count:,} {name}" for name, count in self.splits.items())]
+            lines += ["", *wrapped("Split: " + ", ".join(f"{count:,} {name}" for name, count in self.splits.items()))]
         if self.num_tried:
             lines += ["", f"Unreadable cells in the {self.num_tried:,} rows tried: {len(self.unreadable)}"]
-            lines += [f"  {cell}" for cell in self.unreadable[:20]]
+            lines += [line for cell in self.unreadable[:20] for line in wrapped(str(cell), indent="  ", hanging="    ")]
         lines += self._cautions()
         given = {f"{name}: {text}" for name, texts in self.cautions.items() for text in texts}
         warnings = [warning for warning in self.warnings if warning not in given]
         for title, remarks in (("Warning", warnings), ("Problem", list(self.problems))):
-            lines += [line for remark in remarks[:_MOST] for line in ("", f"{title}: {remark}")]
+            lines += [line for remark in remarks[:_MOST] for line in ("", *wrapped(f"{title}: {remark}"))]
             if len(remarks) > _MOST:
                 lines += ["", f"... and {len(remarks) - _MOST:,} more; --json lists all"]
         if self.ok and self.num_tried:
@@ -105,9 +114,9 @@ class Check:
 
     def _cautions(self) -> list[str]:
         """Which columns have warnings; these stand in their reasons, so they are not said again."""
-        names = [visible(name) for name, texts in self.cautions.items() if texts]
+        names = [name for name, texts in self.cautions.items() if texts]
         if not names:
             return []
         have = "1 column has a warning" if len(names) == 1 else f"{len(names):,} columns have warnings"
         more = f" and {len(names) - _MOST:,} more" if len(names) > _MOST else ""
-        return ["", f"Warning: {have}, which the list above gives: {', '.join(names[:_MOST])}{more}"]
+        return ["", *wrapped(f"Warning: {have}, which the list above gives: {', '.join(names[:_MOST])}{more}")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
@@ -12,66 +11,90 @@ from polysense.escaping import joined
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.comparison import Comparison, Finding, Kind, Measure, Row
 from polysense.reports.numerals import count, number, signed
-from polysense.reports.terminal import escape, plain_text, titled_table
+from polysense.reports.terminal_tables import escape, plain_text, titled_table
+from polysense.reports.wrapping import wrapped
 
 __all__ = ["comparison_text"]
 
-_WIDTH = 120
+_NAME_WIDTH = 24
+_MEASURES_IN_A_TABLE = 3  # that fit beside names and costs
+_RANK_WIDTH = 4
 
 
 def comparison_text(comparison: Comparison) -> str:
-    """Ranking, other metrics and costs, and notes on them."""
-    failures = [escape(f"{row.entry.name}: {row.failure}") for row in comparison.rows if row.failure is not None]
-    tables = plain_text(_ranking(comparison, comparison.measures[0]), _others(comparison), *failures, width=_WIDTH)
-    notes = [line for note in comparison.notes for line in textwrap.wrap(note, _WIDTH)]
-    return joined([*tables.splitlines(), "", *notes]).strip()
+    """Ranking, other metrics and costs, and notes on them; fits 80 characters."""
+    failures = [line for row in comparison.rows if row.failure for line in _failure(row)]
+    tables = plain_text(_ranking(comparison, comparison.measures[0]), *_others(comparison))
+    notes = [line for note in comparison.notes for line in wrapped(note)]
+    return joined([*tables.splitlines(), *(["", *failures] if failures else []), "", *notes]).strip()
+
+
+def _failure(row: Row) -> list[str]:
+    return wrapped(f"{row.entry.name}: {row.failure}", hanging="  ")
 
 
 def _ranking(comparison: Comparison, measure: Measure) -> Table:
     arrow = "↑" if measure.higher_is_better else "↓"
     seeds = f"{len(comparison.seeds)} seed{'s' if len(comparison.seeds) > 1 else ''}"
     table = titled_table(f"{measure.name} {arrow} on the {comparison.split} rows, {seeds}")
-    table.add_column("", justify="right")
-    table.add_column("", max_width=30, overflow="fold")
-    table.add_column("mean", justify="right")
-    table.add_column("interval", no_wrap=True)
-    table.add_column("difference", justify="right")
-    table.add_column("interval", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    table.add_column("", justify="right", width=_RANK_WIDTH)
+    table.add_column("", max_width=_NAME_WIDTH, overflow="fold")
+    table.add_column("mean\n95% CI", justify="right", no_wrap=True)
+    table.add_column("difference\n95% CI", justify="right", no_wrap=True)
+    table.add_column("", max_width=14)
     for rank, row in enumerate(comparison.rows, 1):
         result = row.means[measure.key]
-        cells = [number(result.value), _bounds(result), "", "", ""]
+        cells = [_over(number(result.value), _bounds(result)), "", ""]
         difference = row.differences.get(measure.key)
         if row.entry.name == comparison.reference:
-            cells[4] = "selected on validation" if row.selected else "reference"
+            cells[2] = "selected on validation" if row.selected else "reference"
         elif difference is not None:
-            cells[2:] = [signed(difference.mean.value), _bounds(difference.mean, sign=True), difference.finding.value]
+            signed_bounds = _bounds(difference.mean, sign=True)
+            cells[1:] = [_over(signed(difference.mean.value), signed_bounds), difference.finding.value]
         elif not math.isfinite(result.value):
-            cells[4] = "failed"
+            cells[2] = "failed"
         style = "bold" if row.selected else "dim" if row.entry.kind is not Kind.VARIANT else ""
         place = str(rank) if math.isfinite(result.value) else "–"
         table.add_row(place, escape(row.entry.name), *cells, style=style)
     return table
 
 
-def _others(comparison: Comparison) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("", max_width=30, overflow="fold")
-    if any(row.validation for row in comparison.rows) and comparison.split != "validation":
-        table.add_column("on validation", justify="right")
-    for measure in comparison.measures[1:]:
-        table.add_column(f"{measure.name}\N{NO-BREAK SPACE}{'↑' if measure.higher_is_better else '↓'}", justify="right")
-    for name in ("parameters", "seconds", "samples/s"):
-        table.add_column(name, justify="right")
+def _others(comparison: Comparison) -> list[Table]:
+    """The other metrics, as many in a table as fit, and the costs."""
+    others = comparison.measures[1:]
+    with_validation = any(row.validation for row in comparison.rows) and comparison.split != "validation"
+    tables = []
+    for start in range(0, len(others), _MEASURES_IN_A_TABLE):
+        tables.append(_named_rows())
+        for measure in others[start : start + _MEASURES_IN_A_TABLE]:
+            arrow = "↑" if measure.higher_is_better else "↓"
+            tables[-1].add_column(
+                f"{measure.name.replace('_', ' ')}\N{NO-BREAK SPACE}{arrow}", justify="right", max_width=16
+            )
+        for row in comparison.rows:
+            marks = [_marked(row, measure) for measure in others[start : start + _MEASURES_IN_A_TABLE]]
+            tables[-1].add_row(escape(row.entry.name), *marks)
+    costs = _named_rows()
+    heads = [*(["on\nvalidation"] if with_validation else []), "parameters", "seconds", "samples/s"]
+    for head in heads:
+        costs.add_column(head, justify="right", no_wrap=True)
     for row in comparison.rows:
-        cells = [escape(row.entry.name)]
-        if len(table.columns) == len(comparison.measures) + 4:
+        cells = [count(row.entry.facts.get(name)) for name in ("parameters", "seconds", "samples_per_second")]
+        if with_validation:
             result = row.validation.get(comparison.measures[0].key)
-            cells.append("" if result is None else number(result.value))
-        cells += [_marked(row, measure) for measure in comparison.measures[1:]]
-        cells += [count(row.entry.facts.get(name)) for name in ("parameters", "seconds", "samples_per_second")]
-        table.add_row(*cells)
+            cells.insert(0, "" if result is None else number(result.value))
+        costs.add_row(escape(row.entry.name), *cells)
+    return [*tables, costs]
+
+
+def _named_rows() -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("", max_width=_NAME_WIDTH, overflow="fold")
     return table
+
+
+def _over(value: str, bounds: str) -> str:
+    return f"{value}\n{bounds}" if bounds else value
 
 
 def _marked(row: Row, measure: Measure) -> str:

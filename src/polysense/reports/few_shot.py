@@ -11,7 +11,7 @@ from polysense.evaluation.few_shot import RANDOM, TRAINED, FewShot, method_name
 from polysense.reports.charts import Series, shot_chart
 from polysense.reports.environment import render
 from polysense.reports.numerals import number
-from polysense.reports.terminal import titled_table
+from polysense.reports.terminal_tables import titled_table
 
 __all__ = ["few_shot_table", "render_few_shot"]
 

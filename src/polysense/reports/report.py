@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
@@ -28,6 +29,7 @@ from polysense.evaluation.contribution_result import Contributions, TargetContri
 from polysense.evaluation.evaluator import Evaluation
 from polysense.evaluation.simple_baselines import BaselineScore, TargetBaselines
 from polysense.evaluation.target_metrics import headline_metric, metrics_of, reported_metrics
+from polysense.evaluation.verdict import TargetVerdict, verdicts
 from polysense.reports import charts
 from polysense.reports.environment import render, render_section
 from polysense.reports.numerals import axis_end
@@ -76,6 +78,9 @@ class Report:
         unreadable: Cells that could not be read, by split; of the evaluated rows alone where none is named.
         reading: How the table is read.
         audit: The parts of the audit, in order.
+        chose: What of the model the evaluated rows also chose, in words; "" for nothing; None where it is not known.
+        advice: What the training says, in a sentence.
+        seed: Of the resamples.
     """
 
     title: str
@@ -97,6 +102,23 @@ class Report:
     unreadable: Mapping[str, Sequence[Unreadable]] = field(default_factory=dict)
     reading: Reading = field(default_factory=Reading)
     audit: Sequence[AuditPart] = ()
+    chose: str | None = None
+    advice: str = ""
+    seed: int = 0
+
+    @cached_property
+    def verdicts(self) -> tuple[TargetVerdict, ...]:
+        """What may be said of each target."""
+        return verdicts(
+            self.evaluation,
+            split=self.split,
+            comparisons=self.comparisons,
+            simple_baselines=self.simple_baselines,
+            contributions=self.contributions,
+            chose=self.chose,
+            advice=self.advice,
+            seed=self.seed,
+        )
 
     @property
     def unreadable_cells(self) -> list[tuple[str, Unreadable]]:

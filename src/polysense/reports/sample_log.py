@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,11 +36,13 @@ from polysense.reports.numerals import percent
 from polysense.reports.previews import preview_cell, preview_input
 from polysense.training.callbacks.tensorboard import Samples
 
-__all__ = ["Output", "SampleLog", "SampleRow", "outputs_of", "render_samples"]
+__all__ = ["Output", "SampleLog", "SampleRow", "is_marked", "outputs_of", "render_samples"]
 
 _log = get_logger("polysense.reports")
 
-_KEYS = {"epoch", "target", "row", "predicted", "correct"}
+_PAGE = "samples.html"
+_MARK = 'name="delivered-epoch"'
+_KEYS = {"epoch", "target", "row", "predicted", "correct", "references"}
 _MAX_LINES = 40
 _FIRST_LINES = 5
 _MAX_REFERENCES = 5
@@ -105,6 +108,8 @@ class SampleLog:
         self._positions: list[int] | None = None
         self._rows: list[SampleRow] = []
         self._images: dict[str, np.ndarray] = {}
+        self._epoch = 0
+        self._shown: dict[int, list[SampleRow]] = {}
         self._lines: list[dict[str, Any]] = []
         self._texts: dict[str, str] = {}
 
@@ -127,9 +132,64 @@ class SampleLog:
         for number, position in enumerate(self._positions):
             self._rows[number] = self._preview(self._rows[number], evaluation, position, epoch)
         write_json_lines(self._folder / "samples.jsonl", self._lines)
-        filled_rows = [row for row in self._rows if row.outputs]
+        self._epoch, self._shown[epoch] = epoch, list(self._rows)
+        self._write(None)
+
+    def finish(self, best_epoch: int | None) -> None:
+        """Draws the page once more, with the epoch marked whose model is delivered, and its predictions shown.
+
+        Args:
+            best_epoch: From 1; None where the last one is.
+        """
+        if not self._num_samples:
+            return
+        if self._positions is None:  # nothing was validated here: the run was finished when it was resumed
+            lines = self._earlier(sys.maxsize)
+            if not lines or is_marked(self._folder / _PAGE):
+                return
+            self._epoch = max(line["epoch"] for line in lines)
+            self._rows = self._drawn_again(lines)
+        self._write(self._epoch if best_epoch is None else best_epoch)
+
+    def _write(self, delivered: int | None) -> None:
+        rows = self._rows
+        if delivered is not None:
+            # How a task draws the prediction is known of the epochs that were validated here.
+            earlier = {row.row: row for row in self._shown.get(delivered, ())}
+            rows = [
+                replace(
+                    row,
+                    sections=earlier[row.row].sections if row.row in earlier else {},
+                    neighbors=earlier[row.row].neighbors if row.row in earlier else {},
+                )
+                for row in rows
+            ]
+        filled_rows = [row for row in rows if row.outputs]
         if filled_rows:
-            write_text(self._folder / "samples.html", render_samples(self._folder.name, filled_rows, epoch))
+            page = render_samples(self._title(), filled_rows, self._epoch, delivered)
+            write_text(self._folder / _PAGE, page)
+
+    def _title(self) -> str:
+        targets = ", ".join(target.name for target in self._processor.schema.targets)
+        return f"{self._dataset.table.name}: predictions of {targets}"
+
+    def _drawn_again(self, lines: Sequence[dict[str, Any]]) -> list[SampleRow]:
+        """The rows of the lines, with their inputs, as far as they are in the table."""
+        positions = {int(row): position for position, row in enumerate(self._dataset.table.rows)}
+        rows = []
+        for number in dict.fromkeys(line["row"] for line in lines):
+            if number not in positions:
+                continue
+            own = [line for line in lines if line["row"] == number]
+            names = dict.fromkeys(_name(line)[1] for line in own)
+            rows.append(
+                replace(
+                    self._drawn(positions[number]),
+                    references={_name(line)[1]: line["references"] for line in own},
+                    outputs={name: [_output(line) for line in own if _name(line)[1] == name] for name in names},
+                )
+            )
+        return rows
 
     def latest(self) -> Samples:
         """For TensorBoard; the images only once, since they stay the same."""
@@ -265,37 +325,59 @@ def _markdown(one: SampleOutput) -> str:
 
 
 class _Line(NamedTuple):
-    """Consecutive epochs ("3", "1–5") with one prediction, the newest of them, and its probability in percent."""
+    """Consecutive epochs ("3", "1–5") with one prediction, the newest of them, its probability in percent, and the one
+    among them whose model is delivered."""
 
     epochs: str
     last: Output
     probability: str
+    delivered: int | None
 
     @staticmethod
-    def of(run: Sequence[Output]) -> _Line:
+    def of(run: Sequence[Output], delivered: int | None) -> _Line:
         first, last = run[0], run[-1]
         epochs = f"{first.epoch}" if first.epoch == last.epoch else f"{first.epoch}–{last.epoch}"
         share = "" if last.probability is None else percent(last.probability, 0)
-        return _Line(epochs, last, "" if share == "–" else share)
+        mark = delivered if delivered is not None and first.epoch <= delivered <= last.epoch else None
+        return _Line(epochs, last, "" if share == "–" else share, mark)
 
 
-def render_samples(title: str, rows: Sequence[SampleRow], epoch: int) -> str:
-    """The whole page of a run as HTML, after an epoch."""
+def is_marked(page: Path) -> bool:
+    """Whether a page of samples has its delivered epoch marked."""
+    try:
+        return _MARK in page.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def render_samples(title: str, rows: Sequence[SampleRow], epoch: int, delivered: int | None = None) -> str:
+    """The whole page of a run as HTML.
+
+    Args:
+        title: Of the page.
+        rows: With their predictions.
+        epoch: The last one.
+        delivered: The epoch whose model is delivered; None while it is not known.
+    """
     return render(
         "samples.html.j2",
         title=title,
         rows=rows,
         epoch=epoch,
+        delivered=delivered,
         sections=[{name: render_section(one) for name, one in row.sections.items()} for row in rows],
-        history=_history,
+        history=lambda outputs: _history(outputs, delivered),
         max_references=_MAX_REFERENCES,
     )
 
 
-def _history(outputs: Sequence[Output]) -> tuple[list[_Line], int, list[_Line]]:
-    """The predictions, the newest first: latest lines, how many are left out, first lines."""
+def _history(outputs: Sequence[Output], delivered: int | None) -> tuple[list[_Line], int, list[_Line]]:
+    """The predictions, the newest first: latest lines, how many are left out, first lines; the delivered one always."""
     groups = itertools.groupby(outputs, key=lambda one: (one.value, one.is_correct))
-    lines = [_Line.of(list(group)) for _, group in groups][::-1]
+    lines = [_Line.of(list(group), delivered) for _, group in groups][::-1]
     if len(lines) <= _MAX_LINES:
         return lines, 0, []
+    between = lines[_MAX_LINES - _FIRST_LINES : -_FIRST_LINES]
+    if marked := [line for line in between if line.delivered is not None]:
+        return lines[: _MAX_LINES - _FIRST_LINES - 1], len(between), [*marked, *lines[-_FIRST_LINES:]]
     return lines[: _MAX_LINES - _FIRST_LINES], len(lines) - _MAX_LINES, lines[-_FIRST_LINES:]

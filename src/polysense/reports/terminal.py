@@ -2,57 +2,47 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 
-from rich import markup
-from rich.box import SIMPLE_HEAD
-from rich.console import Console, RenderableType
 from rich.table import Table
 
 from polysense.core.metric import Metric
 from polysense.core.registry import task
 from polysense.core.schema import Target
-from polysense.escaping import visible
+from polysense.escaping import joined
 from polysense.evaluation.baselines import baseline_name
 from polysense.evaluation.contribution_result import TargetContributions, amount
 from polysense.evaluation.target_metrics import reported_metrics
 from polysense.reports.numerals import number
 from polysense.reports.report import Report, model_name
+from polysense.reports.terminal_tables import escape, plain_text, titled_table
+from polysense.reports.wrapping import WIDTH, shortened, wrapped
 
-__all__ = ["escape", "importance_table", "metrics_table", "plain_text", "report_text", "titled_table"]
+__all__ = ["importance_table", "metrics_table", "report_text"]
 
-_WIDTH = 110
-_NARROW = 80
-_NAME_WIDTH = 24
+_NAME_WIDTH = 23
+_COLUMN_WIDTH = 18
 
 
-def report_text(report: Report) -> str:
-    """The report's tables as plain text: metrics beside the baselines' and, where measured, the columns' importance."""
-    parts: list[RenderableType] = [metrics_table(report, target) for target in report.evaluation.targets]
-    parts += [escape(each.sentence()) for each in report.simple_baselines.values()]
+def report_text(report: Report, *, verdict: bool = True) -> str:
+    """The report in 80 columns: the verdict in words, metrics beside the baselines', and the columns' importance.
+
+    Args:
+        report: What to say.
+        verdict: Whether to say what is to be made of it; not for rows whose scores stand beside others'.
+    """
+    lines = [line for one in report.verdicts for line in [*wrapped(one.sentence()), ""]] if verdict else []
+    lines += plain_text(*(metrics_table(report, target) for target in report.evaluation.targets)).splitlines()
     if report.contributions is not None:
-        parts += map(importance_table, report.contributions.targets)
-        parts.append(escape(report.contributions.summary_sentence()))
-    return plain_text(*parts)
-
-
-def escape(text: str) -> str:
-    """A name or a sentence as a part of rich's markup: it is one line, and none of it counts as markup."""
-    return markup.escape(visible(text))
-
-
-def plain_text(*parts: RenderableType, width: int = _WIDTH) -> str:
-    """Tables and texts (in rich's markup) as lines without color."""
-    file = io.StringIO()
-    Console(file=file, width=width, force_terminal=False, color_system=None).print(*parts, sep="\n")
-    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()).strip()
-
-
-def titled_table(title: str) -> Table:
-    """An empty table below a title, which is no markup."""
-    return Table(title=escape(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        lines += ["", *plain_text(*map(importance_table, report.contributions.targets)).splitlines()]
+        lines += ["", *wrapped(report.contributions.summary_sentence())]
+    if verdict:
+        remarks = dict.fromkeys(remark for one in report.verdicts for remark in one.caveats())
+        steps = dict.fromkeys(step for one in report.verdicts for step in one.next_steps())
+        lines += ["", *(line for remark in remarks for line in wrapped(remark))] if remarks else []
+        lines += ["", *(line for step in steps for line in wrapped(f"next: {step}", hanging="      "))] if steps else []
+    return joined(lines)
 
 
 def metrics_table(report: Report, target: Target) -> Table:
@@ -88,28 +78,32 @@ def metrics_table(report: Report, target: Target) -> Table:
 
 
 def importance_table(contribution: TargetContributions) -> Table:
-    """What is lost without each column and what it gives alone, by verdict."""
+    """What is lost without each column, and what it gives by itself in both senses, by verdict; fits 80 characters."""
     measure = contribution.measures[0]
     rows = f"({contribution.num_rows:,} rows)"
     table = titled_table(f"{contribution.target}: column importance {rows}")
-    table.add_column("column", max_width=30)
-    table.add_column("", min_width=12)
+    trained = any(column.trained_alone is not None for column in contribution.columns)
+    table.add_column("column", no_wrap=True)
+    table.add_column("", no_wrap=True)
     # Heads break where they have to for 80 characters; no value does.
     unit = f"\n({measure.unit})" if measure.unit else ""
-    for head in (f"drop when\nremoved{unit}", "95% CI", f"Shapley\nvalue{unit}", "only this\ncolumn"):
+    heads = [f"drop when\nremoved{unit}", "95% CI", f"Shapley\nvalue{unit}", "others\nmasked"]
+    for head in [*heads, *(["trained\nalone"] if trained else [])]:
         table.add_column(head, justify="right", no_wrap=True)
     styles = {"helps": "green", "hurts": "red"}
     for column in contribution.ranked:
         drop, share = column.drop[measure], column.shapley[measure]
         style = styles.get(column.verdict.value, "dim")
         between = f"{amount(measure, drop.low)} to {amount(measure, drop.high)}" if drop.has_bounds else "–"
+        alone = [] if column.trained_alone is None else [number(column.trained_alone.value)]
         table.add_row(
-            f"{escape(column.name)} [dim]{escape(column.modality)}[/dim]",
+            escape(shortened(column.name, _COLUMN_WIDTH)),
             f"[{style}]{column.verdict.value}[/{style}]",
             amount(measure, drop.value) if math.isfinite(drop.value) else "–",
             between,
             amount(measure, share.value) if math.isfinite(share.value) else "–",
             number(column.only_this[measure].value),
+            *(alone or (["–"] if trained else [])),
         )
     return table
 
@@ -120,7 +114,7 @@ def _fitting(infos: Sequence[Metric]) -> list[Metric]:
     for info in infos:
         *words, last = info.name.split("_")
         width += 2 + max(6, *map(len, words), len(last) + 2)
-        if width > _NARROW:
+        if width > WIDTH:
             break
         fitting.append(info)
     return fitting

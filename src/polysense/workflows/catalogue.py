@@ -12,7 +12,6 @@ import inspect
 import json
 import re
 import sys
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +26,7 @@ from polysense.errors import ConfigError
 from polysense.escaping import joined
 from polysense.nn.encoder import EncoderConfig
 from polysense.nn.head import HeadConfig
+from polysense.reports.wrapping import WIDTH, wrapped
 
 __all__ = [
     "FAMILIES",
@@ -40,7 +40,8 @@ __all__ = [
     "plain_type",
 ]
 
-_WIDTH = 110
+
+_HEAD_WIDTH = 40  # of a line, before what the component is
 
 
 @dataclass(frozen=True)
@@ -233,20 +234,27 @@ def _summary(one: Component) -> str:
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Names and what they serve in columns; what they are beside them where that leaves room, else below."""
     widths = [max((len(row[i]) for row in rows), default=0) for i in range(2)]
-    return [
-        f"{row[0]:<{widths[0]}}  {row[1] + '  ' if widths[1] else '':<{widths[1] + 2}}{row[2]}".rstrip() for row in rows
-    ]
+    lines: list[str] = []
+    for row in rows:
+        head = f"{row[0]:<{widths[0]}}  {row[1] + '  ' if widths[1] else '':<{widths[1] + 2}}"
+        if len(head) <= _HEAD_WIDTH:
+            lines += wrapped(row[2], indent=head, hanging=" " * len(head))
+        else:
+            lines += [*wrapped(row[1], indent=f"{row[0]:<{widths[0]}}  "), *wrapped(row[2], indent="    ")]
+    return lines
 
 
 def _details(one: Component) -> str:
-    lines = [f"{one.name}: {_summary(one)}"]
+    lines = wrapped(f"{one.name}: {_summary(one)}", hanging="  ")
     if one.serves:
-        lines.append(f"  serves {', '.join(one.serves)}")
+        lines += wrapped(f"serves {', '.join(one.serves)}", indent="  ", hanging="    ")
     for parameter in one.parameters:
         default = "must be given" if parameter.default is None else f"= {parameter.default}"
-        lines.append(f"  {parameter.name} {default}  ({plain_type(parameter.kind)})")
-        lines += textwrap.wrap(parameter.text, _WIDTH, initial_indent="      ", subsequent_indent="      ")
+        head = f"  {parameter.name} {default}  ({plain_type(parameter.kind)})"
+        lines += [head] if len(head) <= WIDTH else wrapped(head, indent="  ", hanging="    ")
+        lines += wrapped(parameter.text, indent="      ") if parameter.text else []
     if not one.parameters:
         lines.append("  no parameters")
     return joined(lines)

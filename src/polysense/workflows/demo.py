@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from polysense.core.files import named_path
+from polysense.core.files import named_path, shown_path
 from polysense.core.json import write_json
 from polysense.core.lock import locked, require_unlocked
 from polysense.core.logs import get_logger
@@ -29,9 +29,10 @@ _PRESET, _EPOCHS, _BATCH_SIZE, _RATE = "fast", 8, 16, 2e-3
 
 
 class DemoSummary(dict[str, Any]):
-    """summary.json's content; `text` is the comparison for people."""
+    """summary.json's content; `text` is the comparison for people, `report` the report's path."""
 
     text: str = ""
+    report: Path | None = None
 
 
 def demo(
@@ -117,24 +118,16 @@ def _demo(folder: Path, table: Path, *, seed: int, epochs: int | None, progress:
         seed=seed,
     )
     write_json(folder / _SUMMARY, summary)  # last: it says that the demo is finished
-    summary.text = f"{run.summary()}\n{_table(summary)}"
+    summary.text = f"{_table(summary)}\n\n{run.summary()}"
+    summary.report = run.report
     return summary
 
 
-def _compared(gain: float, other: str) -> str:
-    return f"beats {other} by {100 * gain:.1f} pp" if gain > 0 else f"does not beat {other} ({100 * gain:+.1f} pp)"
-
-
 def _table(summary: DemoSummary) -> str:
-    lines = ["", "Test accuracy, with 95% confidence intervals:"]
+    lines = ["Test accuracy, with 95% confidence intervals:"]
     for name, value in sorted(summary["test_accuracy"].items(), key=lambda pair: pair[1]):
         low, high = summary["interval"][name]
-        bar = "█" * round(value * 40)
-        lines.append(f"  {name:<9} {bar:<40} {100 * value:5.1f}%  ({100 * low:.1f} to {100 * high:.1f})")
-    over_single, over_ensemble = summary["gain_over_best_single"], summary["gain_over_ensemble"]
-    lines.append(
-        f"The fused model {_compared(over_single, 'the best single column')}, and "
-        f"{_compared(over_ensemble, 'the ensemble of the single ones')}."
-    )
-    lines.append(f"{summary['seconds']:.0f} s in all; summary: {summary['folder']}/summary.json")
+        bar = "█" * round(value * 36)
+        lines.append(f"  {name:<9} {bar:<36} {100 * value:5.1f}%  ({100 * low:.1f} to {100 * high:.1f})")
+    lines.append(f"{summary['seconds']:.0f} s in all; summary: {shown_path(summary['folder'])}/summary.json")
     return joined(lines)

@@ -17,6 +17,7 @@ from polysense.evaluation.evaluator import Evaluation
 from polysense.nn.decoding.options import DecodingOptions
 from polysense.reports.report import Report
 from polysense.reports.terminal import report_text
+from polysense.reports.wrapping import wrapped
 from polysense.workflows.blind_control import shuffled_inputs
 from polysense.workflows.evaluating import within
 from polysense.workflows.scoring import SHUFFLED, evaluate_bundle
@@ -79,7 +80,8 @@ class Scores:
         )
         lines = report_text(report).splitlines()
         cells = self.evaluation.unreadable
-        lines += [f"unreadable, counted as missing: {cell}" for cell in cells[:10]]
+        for cell in cells[:10]:
+            lines += wrapped(f"unreadable, counted as missing: {cell}", hanging="  ")
         if len(cells) > 10:
             lines.append(f"... and {len(cells) - 10} more; --json lists all")
         return joined(lines)

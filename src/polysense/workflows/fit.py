@@ -165,8 +165,9 @@ def new(
     columns: Mapping[str, str] | None = None,
     pretrained: str | Path | None = None,
     folder: str | Path | None = None,
+    minimal: bool = False,
 ) -> str:
-    """A commented recipe for a table, as YAML.
+    """A recipe for a table, as YAML: complete and commented, or short.
 
     Args:
         table: The table's path, or a table in memory.
@@ -178,6 +179,7 @@ def new(
         pretrained: As of `fit`.
         folder: Where the recipe will be written: its paths then start there, so that both can be moved together. None
             leaves them absolute.
+        minimal: Leave out whatever is so by default. It reads as the same recipe.
 
     Raises:
         UserError: The table can't be read, or a column can't serve.
@@ -198,6 +200,8 @@ def new(
         f"# Train it:  polysense train THIS_FILE     Change a key there and then:  ... training.epochs=5\n\n"
     )
     recipe = prepared.recipe if folder is None else prepared.recipe.relative_to(Path(folder))
+    if minimal:
+        return header.rstrip("\n") + "\n" + recipe.to_short_yaml()
     return header + recipe.to_yaml(extra=notes)
 
 

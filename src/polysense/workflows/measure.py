@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from polysense.core.batch import Batch
-from polysense.core.files import write_text
+from polysense.core.files import shown_path, write_text
 from polysense.core.json import parse_json, write_json, write_json_lines
 from polysense.core.logs import get_logger
 from polysense.core.prediction import Prediction
@@ -21,7 +21,9 @@ from polysense.data.tables.sources import Table
 from polysense.escaping import joined
 from polysense.evaluation.contribution import contribution_rows, contributions
 from polysense.reports.report import Report, render_report
+from polysense.reports.run_list import VERDICT
 from polysense.reports.terminal import report_text
+from polysense.reports.wrapping import wrapped
 from polysense.training.time_plan import Deadline
 from polysense.workflows.baseline_scores import score_simple_baselines
 from polysense.workflows.folds.scores import OUT_OF_FOLD, FoldScores
@@ -154,7 +156,7 @@ def measure(
         _log.warning("left out for lack of time: %s", what)
     # Every training row is judged out of fold, and its cells are listed once.
     trained = {} if folds is not None else {"train": list(unreadable)}
-    _write(run, tables, {**trained, **cells}, evaluated_split)
+    _write(run, tables, {**trained, **cells}, evaluated_split, run.training.seconds + time.monotonic() - started)
     if folds is not None:
         write_json(run.folder / "folds.json", folds.as_json())
         folds.predictions.write(run.folder / "out_of_fold.csv")
@@ -196,7 +198,11 @@ def _missing(run: Run, tables: Mapping[str, Table]) -> dict[str, dict[str, float
 
 
 def _write(
-    run: Run, tables: Mapping[str, Table], unreadable: Mapping[str, Sequence[Unreadable]], evaluated_split: str | None
+    run: Run,
+    tables: Mapping[str, Table],
+    unreadable: Mapping[str, Sequence[Unreadable]],
+    evaluated_split: str | None,
+    seconds: float,
 ) -> None:
     folder = run.folder
     simple = run.simple_baselines_json
@@ -207,9 +213,12 @@ def _write(
         write_json(folder / "contribution.json", {"split": run.contribution_split, **run.contributions.as_json()})
     lines = [{"split": name, **cell.as_dict()} for name, cells in unreadable.items() for cell in cells]
     write_json_lines(folder / "unreadable.jsonl", lines)
-    run.text = _text(run, tables, evaluated_split, unreadable)
+    reports = {split: _report(run, tables, split, unreadable) for split in run.evaluations}
     if run.recipe.evaluation.report and evaluated_split is not None:
-        write_text(folder / "report.html", render_report(_report(run, tables, evaluated_split, unreadable)))
+        write_text(folder / "report.html", render_report(reports[evaluated_split]))
+    run.text = _text(run, reports, evaluated_split, unreadable)
+    verdict = [] if evaluated_split is None else [one.as_json() for one in reports[evaluated_split].verdicts]
+    write_json(folder / VERDICT, {"targets": verdict, "seconds": seconds})  # last: it says that the run is finished
 
 
 def _report(
@@ -250,7 +259,21 @@ def _report(
         dataset=TableDataset(tables[split], run.bundle.processor, with_targets=True),
         unreadable=unreadable,
         reading=kept_reading(run.folder),
+        chose=_chose(run, split),
+        advice=run.training.advice or "",
+        seed=run.recipe.training.seed,
     )
+
+
+def _chose(run: Run, split: str) -> str:
+    """What of the model the rows of a split also chose, in words."""
+    if split != "validation":
+        return ""  # out of fold, each row was judged by a model that did not see it
+    info = run.bundle.info
+    chosen = ["the epoch"] if run.training.best_epoch is not None else []
+    chosen += ["the fusion weights"] if info.get("fusion_weights") else []
+    chosen += ["the calibration"] if info.get("calibration") else []
+    return chosen[0] if len(chosen) == 1 else f"{', '.join(chosen[:-1])} and {chosen[-1]}" if chosen else ""
 
 
 def _imputed(report: Mapping[str, Any] | None) -> dict[str, str]:
@@ -263,27 +286,36 @@ def _imputed(report: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def _text(
-    run: Run, tables: Mapping[str, Table], evaluated_split: str | None, unreadable: Mapping[str, Sequence[Unreadable]]
+    run: Run,
+    reports: Mapping[str, Report],
+    evaluated_split: str | None,
+    unreadable: Mapping[str, Sequence[Unreadable]],
 ) -> str:
-    parts = [report_text(_report(run, tables, split, unreadable)) for split in run.evaluations]
+    parts = [] if evaluated_split is None else [report_text(reports[evaluated_split])]
+    parts += [report_text(one, verdict=False) for split, one in reports.items() if split != evaluated_split]
     num_unreadable = sum(map(len, unreadable.values()))
+    folder = shown_path(run.folder)
     if evaluated_split is None:
         parts.append("Not evaluated: there are no validation or test rows.")
     if num_unreadable:
         parts.append(
             f"Unreadable cells, which count as missing: {num_unreadable:,}; file and reason of each are in "
-            f"{run.folder / 'unreadable.jsonl'}"
+            f"{folder / 'unreadable.jsonl'}"
         )
     if run.left_out:
         parts.append(f"Left out for lack of time: {'; '.join(run.left_out)}")
     if run.folds is not None:
-        parts.append(
-            f"out of fold: {run.folds['scored']}; each row's prediction is in {run.folder / 'out_of_fold.csv'}"
-        )
-    lines = [f"run:      {run.folder}"]
+        parts.append(f"out of fold: {run.folds['scored']}; each row's prediction is in {folder / 'out_of_fold.csv'}")
+    lines = [f"run:      {folder}"]
     if run.recipe.evaluation.report and evaluated_split is not None:
-        lines.append(f"report:   {run.folder / 'report.html'}")
+        lines.append(f"report:   {folder / 'report.html'}")
     shared = all(task(target.task).embeds_columns for target in run.bundle.schema.targets)
     use = "index {} TABLE -o INDEX" if shared else "predict {} TABLE -o predictions.csv"
-    lines.append(f"use it:   polysense {use.format(shlex.quote(str(run.folder)))}")
-    return joined([line for part in parts for line in (*part.splitlines(), "")] + lines)
+    lines.append(f"use it:   polysense {use.format(shlex.quote(str(folder)))}")
+    return joined([line for part in parts for line in (*_fitting(part), "")] + lines)
+
+
+def _fitting(part: str) -> list[str]:
+    """A table's lines as they are, a sentence wrapped."""
+    lines = part.splitlines()
+    return wrapped(part) if len(lines) == 1 else lines

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from polysense.bundle import Bundle
+from polysense.core.files import shown_path
 from polysense.escaping import preformatted, visible
 from polysense.evaluation.baselines import baselines_json
 from polysense.evaluation.contribution_result import Contributions
@@ -64,6 +65,12 @@ class Run:
             for split, by_target in self.simple_baselines.items()
             if by_target
         }
+
+    @property
+    def report(self) -> Path | None:
+        """The path of the report's page, from the current folder where it lies in it; None where there is none."""
+        path = self.folder / "report.html"
+        return shown_path(path) if path.exists() else None
 
     def summary(self) -> str:
         """The summary for people."""

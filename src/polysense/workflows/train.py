@@ -328,6 +328,8 @@ def train_model(
     )
     with loader, without_unread_features(model):
         result = trainer.fit(resume=resume)
+    if samples is not None and distributed.is_main:
+        samples.finish(result.best_epoch)
     calibrated: dict[str, str] = {}
     with logged_afterwards(folder / "train.log") if distributed.is_main else nullcontext():
         outputs = None if judged is None else judged(model)

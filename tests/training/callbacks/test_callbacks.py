@@ -219,10 +219,22 @@ def test_progress_off_a_terminal_is_a_line_per_epoch(make_trainer: Make, monkeyp
     text = stream.text().splitlines()
     assert text[0].startswith("training: 3 epochs of 5 steps")
     assert [line.split()[1] for line in text[1:4]] == ["1/3", "2/3", "3/3"]
-    for part in ("loss ", "label/accuracy", "(best)", "samples/s", "left"):
+    for part in ("loss ", "  score ", "(best)", "left"):
         assert part in text[1]
+    assert "samples/s" not in text[1]
+    assert all(len(line) <= 80 for line in text)
     assert text[-1].startswith("trained 3 epochs")
     assert "\x1b" not in stream.text()
+
+
+def test_details_are_shown_where_the_log_is_detailed(make_trainer: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Screen()
+    monkeypatch.setattr(sys, "stderr", stream)
+    logging.getLogger("polysense").setLevel(logging.DEBUG)
+    make_trainer(validate=validate, callbacks=[ProgressBar()]).fit()
+    words = " ".join(stream.text().split())
+    for part in ("label/accuracy", "samples/s", "validation loss"):
+        assert part in words
 
 
 def test_progress_on_a_terminal_is_a_bar(make_trainer: Make, monkeypatch: pytest.MonkeyPatch) -> None:

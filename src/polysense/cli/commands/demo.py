@@ -28,4 +28,4 @@ def demo(
 
     with console.reserved_stdout(as_json):
         summary = api.demo(output, seed=seed, epochs=epochs, progress=not console.is_quiet())
-    console.write(summary if as_json else summary.text)
+    console.write(summary if as_json else summary.text, link=None if as_json else summary.report)

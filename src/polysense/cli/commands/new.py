@@ -35,11 +35,15 @@ def new(
     preset: Preset = "balanced",
     pretrained: Pretrained = None,
     column: Columns = None,
+    minimal: Annotated[
+        bool, typer.Option("--minimal", help="Leave out every key that has its default: the same recipe, short.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite a recipe that is already there.")] = False,
 ) -> None:
     """Write a commented recipe for a table.
 
-    The recipe is complete: every key that can be changed stands in it, with what it means.
+    The recipe is complete: every key that can be changed stands in it, with what it means. With --minimal it holds only
+    what differs from the defaults.
     """
     if str(output) != "-" and output.exists() and not force:
         raise ConfigError(f"{output} is already there; name another file with -o, or overwrite it with --force")
@@ -48,7 +52,7 @@ def new(
 
     text = api.new(
         table, target or None, task=task, preset=preset, columns=parse_columns(column), pretrained=pretrained,
-        folder=Path() if str(output) == "-" else output.parent,
+        folder=Path() if str(output) == "-" else output.parent, minimal=minimal,
     )  # fmt: skip
     if str(output) == "-":
         console.write(text)

@@ -8,20 +8,29 @@ from typing import Annotated, TypeAlias
 import typer
 
 __all__ = [
+    "BatchSize",
     "BlockSize",
     "Bundle",
     "CsvSafe",
     "Decoding",
     "Device",
+    "Epochs",
     "Exact",
     "InsideOnly",
     "Json",
     "NoTarget",
     "Overrides",
     "Pretrained",
+    "Seed",
     "Source",
     "Table",
     "Targets",
+    "TrainingDevice",
+]
+
+BatchSize: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--batch-size", metavar="ROWS", min=1, help="Rows of a training step; short for training.batch_size."),
 ]
 
 Bundle: TypeAlias = Annotated[
@@ -56,6 +65,10 @@ Device: TypeAlias = Annotated[
     typer.Option(
         "--device", metavar="DEVICE", help="Where the model runs: auto (a GPU if there is one), cpu, cuda or mps."
     ),
+]
+Epochs: TypeAlias = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, help="Passes over the training rows; short for training.epochs."),
 ]
 Exact: TypeAlias = Annotated[
     bool | None,
@@ -99,6 +112,10 @@ Pretrained: TypeAlias = Annotated[
         "local Hugging Face cache), download (there, else on the hub), off, or a folder of models.",
     ),
 ]
+Seed: TypeAlias = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Seed of the split, the model and its training; short for training.seed."),
+]
 Source: TypeAlias = Annotated[
     Path,
     typer.Argument(
@@ -115,5 +132,13 @@ Targets: TypeAlias = Annotated[
         "-t",
         metavar="COLUMN",
         help="A column to predict; may be given several times. Needed with a table, not with a recipe.",
+    ),
+]
+TrainingDevice: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        help="Where to train: auto (a GPU if there is one), cpu, cuda or mps; short for training.device.",
     ),
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Annotated, TypeAlias
@@ -11,12 +11,24 @@ import typer
 
 from polysense.cli import console
 from polysense.cli.announcement import first_line
-from polysense.cli.commands.options import InsideOnly, Json, NoTarget, Overrides, Pretrained, Source, Targets
+from polysense.cli.commands.options import (
+    BatchSize,
+    Epochs,
+    InsideOnly,
+    Json,
+    NoTarget,
+    Overrides,
+    Pretrained,
+    Seed,
+    Source,
+    Targets,
+    TrainingDevice,
+)
 from polysense.core.kind_names import kind_names
 from polysense.core.logs import get_logger
 from polysense.errors import ConfigError
 
-__all__ = ["Columns", "Preset", "parse_columns", "train"]
+__all__ = ["Columns", "Preset", "parse_columns", "short_overrides", "train"]
 
 Columns: TypeAlias = Annotated[
     list[str] | None,
@@ -50,6 +62,28 @@ def parse_columns(options: Sequence[str] | None) -> dict[str, str] | None:
     return columns or None
 
 
+def short_overrides(options: Mapping[str, object], overrides: Sequence[str]) -> list[str]:
+    """Options that are short for keys of the recipe's training, as overrides.
+
+    Args:
+        options: By name, None where one is not given.
+        overrides: Those that are given beside them.
+
+    Raises:
+        ConfigError: An option and an override set one key.
+    """
+    results = []
+    for option, value in options.items():
+        if value is None:
+            continue
+        key = f"training.{option.removeprefix('--').replace('-', '_')}"
+        other = next((one for one in overrides if one.partition("=")[0].strip() == key), None)
+        if other is not None:
+            raise ConfigError(f"found {option} {value} and {other}, expected one of them: both set {key}")
+        results.append(f"{key}={value}")
+    return results
+
+
 def train(
     source: Source,
     overrides: Overrides = None,
@@ -59,6 +93,10 @@ def train(
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="The run's folder; runs/... if not given.")
     ] = None,
     preset: Preset = "balanced",
+    epochs: Epochs = None,
+    seed: Seed = None,
+    device: TrainingDevice = None,
+    batch_size: BatchSize = None,
     pretrained: Pretrained = None,
     time: Annotated[
         str | None,
@@ -109,6 +147,9 @@ def train(
     since = monotonic()
     changes = [*(overrides or ()), *(["evaluation.baselines=true"] if baselines else [])]
     changes += ["data.allow_outside=false"] if inside_only else []
+    changes += short_overrides(
+        {"--epochs": epochs, "--seed": seed, "--device": device, "--batch-size": batch_size}, changes
+    )
     columns = parse_columns(column)
     if not resume and (line := first_line(source, target or (), time)):
         get_logger("polysense.workflows").info("%s", line)
@@ -135,4 +176,7 @@ def train(
             since=since,
             init_from=init_from,
         )
-    console.write(run.as_json() if as_json else run.summary())
+    if as_json:
+        console.write(run.as_json())
+    else:
+        console.write(run.summary(), link=run.report)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
+import textwrap
 import time
 from typing import TYPE_CHECKING, TextIO
 
@@ -20,10 +22,11 @@ __all__ = ["ProgressBar", "epoch_line"]
 # A bar is redrawn by a thread that takes the interpreter from the loop: twice a second is smooth enough.
 _REDRAWS_PER_SECOND = 2
 _SECONDS_BETWEEN_LINES = 30.0
+_WIDTH = 80
 
 
 class ProgressBar(Callback):
-    """Shows loss, main metric, samples/s, tokens/s and time left."""
+    """Shows loss, main metric and time left; rates and the validation loss too where polysense's log is detailed."""
 
     def __init__(self) -> None:
         self._stream: TextIO = sys.stderr
@@ -81,9 +84,11 @@ class ProgressBar(Callback):
 
     def on_epoch(self, run: Run, record: Record) -> None:
         """One line for the epoch, above the bar if there is one."""
-        line = epoch_line(run)
+        details = _is_detailed()
         left = self._clock.left(run)
-        line += f"  {record.rate}" + (f"  {duration(left)} left" if left and not run.finished else "")
+        line = epoch_line(run, details=details)
+        line += f"  {record.rate}" if details else ""
+        line += f"  {duration(left)} left" if left and not run.finished else ""
         if self._bar is None:
             self._line(line)
         else:
@@ -96,13 +101,13 @@ class ProgressBar(Callback):
         if not run.steps_here:
             return
         best = (
-            f"; best {result.monitor} {result.best_value:.4g} after epoch {result.best_epoch}"
+            f"; best {run.monitor.short_label} {result.best_value:.4g} after epoch {result.best_epoch}"
             if result.best_epoch
             else ""
         )
         why = f" ({result.stop_reason})" if result.stop_reason else ""
-        rate = f"{result.samples_per_second:,.0f} samples/s"
-        self._line(f"trained {result.epochs} epochs{why} in {duration(result.seconds)}, {rate}{best}")
+        rate = f", {result.samples_per_second:,.0f} samples/s" if _is_detailed() else ""
+        self._line(f"trained {result.epochs} epochs{why} in {duration(result.seconds)}{rate}{best}")
         if result.advice is not None:
             self._line(result.advice)
 
@@ -118,8 +123,9 @@ class ProgressBar(Callback):
         parts = [f"loss {self._loss:.4g}"] if self._rate else []
         if run.monitor.value is not None:
             parts.append(f"{run.monitor.short_label} {run.monitor.value:.4g}")
-        parts += [f"{self._rate:,.0f}/s"] if self._rate else []
-        parts += [f"{self._tokens:,.0f} tokens/s"] if self._tokens else []
+        if _is_detailed():
+            parts += [f"{self._rate:,.0f}/s"] if self._rate else []
+            parts += [f"{self._tokens:,.0f} tokens/s"] if self._tokens else []
         parts += [f"{duration(left)} left"] if left else []
         if self._bar is not None and self._task is not None:
             epoch = f"epoch {min(run.epoch + 1, run.config.epochs)}/{run.config.epochs}"
@@ -133,7 +139,7 @@ class ProgressBar(Callback):
             )
 
     def _line(self, text: str) -> None:
-        self._stream.write(visible(text) + "\n")
+        self._stream.write("".join(f"{line}\n" for line in textwrap.wrap(visible(text), _WIDTH)))
         self._stream.flush()
         self._updated_at = time.monotonic()
 
@@ -151,16 +157,27 @@ class _Clock:
         return (time.monotonic() - self._start) / run.steps_here * (run.total_steps - run.global_step)
 
 
-def epoch_line(run: Run) -> str:
-    """The last epoch in one line."""
+def epoch_line(run: Run, *, details: bool = True) -> str:
+    """The last epoch in one line.
+
+    Args:
+        run: Under way.
+        details: Whether the validation loss and the metric's whole name stand in it.
+    """
     record = run.history[-1]
     parts = [f"epoch {record['epoch']}/{run.config.epochs}", f"loss {record['loss']:.4g}"]
     validation = record["validation"]
-    if validation is not None and math.isfinite(validation.get("loss", math.nan)):
+    if details and validation is not None and math.isfinite(validation.get("loss", math.nan)):
         parts.append(f"validation loss {validation['loss']:.4g}")
     if validation is not None and run.monitor.value is not None:
-        parts.append(f"{run.monitor.label} {run.monitor.value:.4g}{' (best)' if run.improved else ''}")
+        name = run.monitor.label if details else run.monitor.short_label
+        parts.append(f"{name} {run.monitor.value:.4g}{' (best)' if run.improved else ''}")
     return "  ".join(parts)
+
+
+def _is_detailed() -> bool:
+    """Whether details are asked for (-v)."""
+    return logging.getLogger("polysense").isEnabledFor(logging.DEBUG)
 
 
 def duration(seconds: float) -> str:

@@ -26,7 +26,7 @@ from polysense.escaping import joined
 from polysense.evaluation.few_shot import RANDOM, TRAINED, FewShot, measure_shots
 from polysense.evaluation.probes import METHODS
 from polysense.reports.few_shot import few_shot_table, render_few_shot
-from polysense.reports.terminal import plain_text
+from polysense.reports.terminal_tables import plain_text
 from polysense.workflows.evaluating import within
 from polysense.workflows.prepare import split_tables
 from polysense.workflows.representation.features import Features, choose_features, features, random_model
