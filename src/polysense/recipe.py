@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from polysense.config.base import Config
 from polysense.config.codec import (
@@ -123,6 +123,9 @@ class Recipe(Config):
         pretrained: Where `encoder: auto` looks for pretrained backbones. auto: in the folder that POLYSENSE_PRETRAINED
             names, and in the local Hugging Face cache; download: there, else on the hub; off: nowhere; or a folder of
             models. It has no effect on an encoder that is named.
+        audit: What is measured of the trained model beside its scores: how it does with missing, mismatched and damaged
+            cells, and how far it may be trusted. quick takes at most a quarter of the training's time; full tries every
+            corruption and takes the time that it needs; off measures nothing.
     """
 
     data: DataConfig
@@ -132,6 +135,7 @@ class Recipe(Config):
     prediction: PredictionConfig = field(default_factory=PredictionConfig)
     init_from: InitFromConfig | None = None
     pretrained: str = "auto"
+    audit: Literal["quick", "full", "off"] = "quick"
 
     def __post_init__(self) -> None:
         if not self.pretrained.strip():

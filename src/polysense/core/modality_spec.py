@@ -21,6 +21,7 @@ from typing import ClassVar
 import numpy as np
 
 from polysense.core.backbones import Backbones
+from polysense.core.corruption import Corruption
 from polysense.core.descriptor import Descriptor
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
@@ -421,6 +422,11 @@ class ModalitySpec(ABC):
         """A text that two cells share if and only if they are taken to be the same; files by their path if known."""
 
     # May be refused.
+
+    @property
+    @abstractmethod
+    def corruptions(self) -> Sequence[Corruption] | Unsupported:
+        """What damages cells, for audits; the first one is what harms them most often."""
 
     @property
     @abstractmethod

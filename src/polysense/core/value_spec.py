@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from polysense.core.corruption import Corruption
 from polysense.core.descriptor import Descriptor
 from polysense.core.modality_spec import FittedColumn, ModalitySpec, Preview, parts
 from polysense.core.sample import SourceInfo
@@ -25,7 +26,7 @@ class ValueSpec(ModalitySpec):
     """Answers what is the same for all values.
 
     Left to a subclass: `claim`, `default_encoder`, `item_shape`, `summary`, `decoder` and the class attributes. Two
-    cells are the same if their text is, values are never varied in training, and they are damaged in no way; override
+    cells are the same if their text is, values are never varied in training, and audits damage them in no way; override
     what should be otherwise.
     """
 
@@ -55,6 +56,10 @@ class ValueSpec(ModalitySpec):
 
     def identity(self, cell: object) -> str:
         return str(cell).strip()
+
+    @property
+    def corruptions(self) -> Sequence[Corruption] | Unsupported:
+        return Unsupported(f"nobody has said what damages {self.nouns[1]}")
 
     @property
     def estimate(self) -> Unsupported:

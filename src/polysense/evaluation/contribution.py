@@ -20,8 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from itertools import combinations
 from statistics import NormalDist
 
 import numpy as np
@@ -32,13 +31,15 @@ from polysense.core.prediction import Prediction
 from polysense.core.random import permutation
 from polysense.core.registry import task
 from polysense.core.schema import Column, Target
-from polysense.core.task_spec import Contribution, Measure
+from polysense.core.task_spec import Contribution
 from polysense.core.unsupported import Unsupported
-from polysense.evaluation.bootstrap import Interval, interval, multiplicities, simultaneous
+from polysense.evaluation.bootstrap import Interval, simultaneous
 from polysense.evaluation.contribution_result import (
     FEWEST_ROWS,
+    Addition,
     ColumnContribution,
     Contributions,
+    Interaction,
     TargetContributions,
     Verdict,
     bounds,
@@ -48,8 +49,9 @@ from polysense.evaluation.contribution_result import (
 from polysense.evaluation.evaluator import batch_statistics
 from polysense.evaluation.shapley import Coalitions, coalitions
 from polysense.evaluation.simple_baselines import TargetBaselines
+from polysense.evaluation.variant_scores import VariantScores
 
-__all__ = ["contribution_rows", "contributions"]
+__all__ = ["contribution_of", "contribution_rows", "contributions"]
 
 
 def contribution_rows(num_rows: int, *, max_rows: int = 2000, seed: int = 0) -> np.ndarray:
@@ -93,7 +95,7 @@ def contributions(
             by what contributions are measured by.
     """
     plan = coalitions([column.name for column in columns], max_subsets=max_subsets, seed=seed)
-    ways = {target.name: _way(target) for target in targets}
+    ways = {target.name: contribution_of(target) for target in targets}
     # Without any column most tasks have a prediction of their own.
     asks_for_nothing = not columns or not all(way.is_prior_without_columns for way in ways.values())
     requested = [subset for subset in plan.subsets if subset or asks_for_nothing]
@@ -140,7 +142,8 @@ def contributions(
     )
 
 
-def _way(target: Target) -> Contribution[Target]:
+def contribution_of(target: Target) -> Contribution[Target]:
+    """How contributions to a target are measured, where its task says so."""
     contribution = task(target.task).contribution
     assert not isinstance(contribution, Unsupported), f"{target.name}: {contribution}"
     return contribution
@@ -154,7 +157,7 @@ def _baseline(target: Target) -> Callable[[Statistics], Statistics]:
 
 def _measured(target: Target, parts: list[np.ndarray], truths: list[np.ndarray], num_subsets: int) -> np.ndarray:
     """Every row's value of every measure for every subset; float64 [measures, rows, subsets]."""
-    way = _way(target)
+    way = contribution_of(target)
     if not parts:
         return np.zeros((len(way.measures), 0, num_subsets))
     return way.measured(target, np.concatenate(parts), np.concatenate(truths))
@@ -173,25 +176,18 @@ def _contributions(
     alone: Mapping[str, Interval],
 ) -> TargetContributions:
     """Turns rows' values into intervals and verdicts."""
-    measures = _way(target).measures
+    measures = contribution_of(target).measures
     num_rows = measured.shape[1]
-    means = np.full((len(measures), len(plan.subsets)), np.nan)
-    drawn = [np.zeros((0, len(measures), len(plan.subsets)))]
-    if num_rows:
-        means = measured.mean(axis=1)
-        for weights in multiplicities(num_rows, bootstrap, seed, clusters=clusters):
-            shares = weights / weights.sum(axis=1, keepdims=True)
-            drawn.append(np.stack([shares @ each for each in measured], axis=1))
-    values = _Values(measures, {subset: i for i, subset in enumerate(plan.subsets)}, means, np.concatenate(drawn))
+    values = VariantScores.of_rows(measures, plan.subsets, measured, bootstrap, seed, clusters)
     everything, nothing = frozenset(column.name for column in columns), frozenset[str]()
     names = [column.name for column in columns]
-    units = {name: (values.unit({name}), values.unit(everything - {name})) for name in names}
+    units = {name: (values.unit(frozenset({name})), values.unit(everything - {name})) for name in names}
     full, none = values.unit(everything), values.unit(nothing)
     only = [units[name][0] for name in names]
     rest = [units[name][1] for name in names]
     drops = values.together([full - each for each in rest], confidence)
     gains = values.together([each - none for each in only], confidence)
-    floored = values.floored(everything, nothing)
+    floored = _floored(values, everything, nothing)
     shares = floored.together(list(plan.coefficients.mean(axis=0)), confidence)
     _, best_of_none = bounds(values.of(none, confidence)[measures[0]])
     results = []
@@ -241,56 +237,13 @@ def _contributions(
         measures=measures,
         num_rows=num_rows,
         exact=plan.exact,
+        additions=_additions(values, plan.subsets, names, confidence),
+        interactions=_interactions(floored, names, confidence) if plan.exact else (),
         nothing=values.of(none, confidence),
         full=values.of(full, confidence),
         columns=tuple(results),
         subsets=tuple(sorted(named, key=lambda entry: (len(entry[0]), [order[name] for name in entry[0]]))),
     )
-
-
-@dataclass(frozen=True, eq=False)
-class _Values:
-    """v of every subset, over all rows and in every resample.
-
-    Attributes:
-        measures: What v is measured by.
-        index: Of the subsets.
-        means: float64 [measures, subsets].
-        resampled: float64 [resamples, measures, subsets].
-    """
-
-    measures: Sequence[Measure]
-    index: Mapping[frozenset[str], int]
-    means: np.ndarray
-    resampled: np.ndarray
-
-    def unit(self, subset: AbstractSet[str]) -> np.ndarray:
-        """The combination that is v of one subset; float64 [subsets]."""
-        combination = np.zeros(len(self.index))
-        combination[self.index[frozenset(subset)]] = 1.0
-        return combination
-
-    def of(self, combination: np.ndarray, confidence: float) -> dict[str, Interval]:
-        """By measure a combination of subsets' values, with its own interval."""
-        means, resampled = self.means @ combination, self.resampled @ combination
-        return {each: interval(float(means[i]), resampled[:, i], confidence) for i, each in enumerate(self.measures)}
-
-    def together(self, combinations: Sequence[np.ndarray], confidence: float) -> list[dict[str, Interval]]:
-        """By measure several combinations, with intervals that hold all at once, over measures as well."""
-        every = np.array(combinations).reshape(-1, len(self.index)).T
-        means, resampled = self.means @ every, self.resampled @ every
-        flat = simultaneous(means.ravel(), resampled.reshape(len(resampled), means.size), confidence)
-        by_measure = [flat[i * every.shape[1] : (i + 1) * every.shape[1]] for i in range(len(self.measures))]
-        return [{measure: by_measure[i][k] for i, measure in enumerate(self.measures)} for k in range(every.shape[1])]
-
-    def floored(self, everything: frozenset[str], nothing: frozenset[str]) -> _Values:
-        """With no proper subset worse than none: who has but these columns had better say nothing."""
-        proper = [i for subset, i in self.index.items() if subset and subset != everything]
-        none = self.index[nothing]
-        means, resampled = self.means.copy(), self.resampled.copy()
-        means[:, proper] = np.maximum(means[:, proper], means[:, [none]])
-        resampled[:, :, proper] = np.maximum(resampled[:, :, proper], resampled[:, :, [none]])
-        return _Values(self.measures, self.index, means, resampled)
 
 
 def _widened(estimate: Interval, samples: np.ndarray, confidence: float) -> Interval:
@@ -300,3 +253,64 @@ def _widened(estimate: Interval, samples: np.ndarray, confidence: float) -> Inte
     error = float(samples.std(ddof=1)) / math.sqrt(len(samples)) * NormalDist().inv_cdf((1 + confidence) / 2)
     low, high = math.hypot(estimate.value - estimate.low, error), math.hypot(estimate.high - estimate.value, error)
     return Interval(estimate.value, estimate.value - low, estimate.value + high)
+
+
+def _floored(
+    values: VariantScores[frozenset[str]], everything: frozenset[str], nothing: frozenset[str]
+) -> VariantScores[frozenset[str]]:
+    """With no proper subset worse than none: who has but these columns had better say nothing."""
+    proper = [i for subset, i in values.index.items() if subset and subset != everything]
+    none = values.index[nothing]
+    means, resampled = values.means.copy(), values.resampled.copy()
+    means[:, proper] = np.maximum(means[:, proper], means[:, [none]])
+    resampled[:, :, proper] = np.maximum(resampled[:, :, proper], resampled[:, :, [none]])
+    return VariantScores(values.measures, values.index, means, resampled)
+
+
+def _additions(
+    values: VariantScores[frozenset[str]],
+    subsets: Sequence[frozenset[str]],
+    names: Sequence[str],
+    confidence: float,
+) -> tuple[Addition, ...]:
+    """Every column that was added to a subset of others, none among them, where both were tried."""
+    pairs = [(s, name) for s in subsets for name in names if name not in s and s | {name} in values.index]
+    before = [values.index[s] for s, _ in pairs]
+    after = [values.index[s | {name}] for s, name in pairs]
+    gains = simultaneous(
+        values.means[0, after] - values.means[0, before],
+        values.resampled[:, 0, after] - values.resampled[:, 0, before],
+        confidence,
+    )
+    order = {name: i for i, name in enumerate(names)}
+    return tuple(
+        Addition(column=name, to=tuple(sorted(s, key=order.__getitem__)), gain=gain)
+        for (s, name), gain in zip(pairs, gains, strict=True)
+    )
+
+
+def _interactions(
+    values: VariantScores[frozenset[str]], names: Sequence[str], confidence: float
+) -> tuple[Interaction, ...]:
+    """The Shapley-Taylor indices of order 2 of all pairs (Dhamdhere et al., "The Shapley Taylor Interaction Index",
+    ICML 2020, equation 3): what two columns add together beyond what each adds without the other."""
+    pairs = list(combinations(names, 2))
+    sums = []
+    for first, second in pairs:
+        others = [name for name in names if name not in (first, second)]
+        combination = np.zeros(len(values.index))
+        for size in range(len(others) + 1):
+            factor = 2 / (len(names) * math.comb(len(names) - 1, size))
+            for chosen in combinations(others, size):
+                without = frozenset(chosen)
+                for subset, sign in (
+                    (without | {first, second}, 1),
+                    (without | {first}, -1),
+                    (without | {second}, -1),
+                    (without, 1),
+                ):
+                    combination[values.index[subset]] += sign * factor
+        sums.append(combination)
+    measure = values.measures[0]
+    together = values.together(sums, confidence)
+    return tuple(Interaction(columns=pair, value=value[measure]) for pair, value in zip(pairs, together, strict=True))

@@ -14,8 +14,10 @@ from polysense.evaluation.bootstrap import Interval
 __all__ = [
     "FEWEST_ROWS",
     "MARGIN",
+    "Addition",
     "ColumnContribution",
     "Contributions",
+    "Interaction",
     "TargetContributions",
     "Verdict",
     "amount",
@@ -172,6 +174,35 @@ def bounds(effect: Interval) -> tuple[float, float]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Addition:
+    """A column that is added to others.
+
+    Attributes:
+        column: Which one.
+        to: The others; none of them: to nothing.
+        gain: Of the score; the intervals of all additions hold at once.
+    """
+
+    column: str
+    to: tuple[str, ...]
+    gain: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interaction:
+    """Two columns together.
+
+    Attributes:
+        columns: The two.
+        value: What they add to the score together beyond what each adds without the other, by the Shapley-Taylor index;
+            below 0 where one stands in for the other. The intervals of all pairs hold at once.
+    """
+
+    columns: tuple[str, str]
+    value: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
 class TargetContributions:
     """All columns' parts in one target's predictions.
 
@@ -184,6 +215,8 @@ class TargetContributions:
         full: v with all columns.
         columns: In the schema's order.
         subsets: v of every subset tried, the smallest first.
+        additions: Every column added to every subset of others, as far as both were tried.
+        interactions: Of every pair of columns; none where not every subset was tried.
     """
 
     target: str
@@ -194,6 +227,8 @@ class TargetContributions:
     full: Mapping[str, Interval]
     columns: tuple[ColumnContribution, ...]
     subsets: tuple[tuple[tuple[str, ...], Mapping[str, Interval]], ...]
+    additions: tuple[Addition, ...] = ()
+    interactions: tuple[Interaction, ...] = ()
 
     @property
     def ranked(self) -> tuple[ColumnContribution, ...]:

@@ -25,6 +25,7 @@ __all__ = [
     "Series",
     "band",
     "class_color",
+    "curve_chart",
     "domain",
     "dot_plot",
     "interval_bar",
@@ -187,6 +188,65 @@ def shot_chart(
             marks.append(tag("circle", class_=f"dot {one.color}", stroke="none", cx=a, cy=b, r=3.5))
     label = "; ".join(f"{one.name} {', '.join(number(value.value) for value in one.values)}" for one in series)
     return _figure(title, marks, right + 92, bottom + 22, label=label, style="flex: 1 1 320px")
+
+
+def curve_chart(
+    title: str,
+    positions: Sequence[tuple[float, str]],
+    series: Sequence[Series],
+    *,
+    references: Sequence[tuple[str, float]] = (),
+) -> Markup:
+    """Up to four lines over numbers, each in a band that its intervals make; nothing where no value is finite.
+
+    Args:
+        title: Above it.
+        positions: (number, its label) along the axis, ascending; an empty label is left out.
+        series: The lines, a value for each position.
+        references: (name, value) of horizontal lines, drawn thin.
+    """
+    left, top, width, height = 52, 28, 400, 180
+    drawn = [one for one in series if any(math.isfinite(value.value) for value in one.values)][:_NUM_COLORS]
+    ends = [end for one in drawn for value in one.values for end in (value.value, value.low, value.high)]
+    known = [end for end in [*ends, *(value for _, value in references)] if math.isfinite(end)]
+    if not drawn or not known:
+        return Markup("")
+    low, high = _padded(known, 0.05)
+    first, last = positions[0][0], positions[-1][0]
+
+    def x(at: float) -> float:
+        return round(left + width * ((at - first) / (last - first) if last > first else 0.5), 1)
+
+    def y(value: float) -> float:
+        return round(top + height * (1 - (value - low) / (high - low)), 1)
+
+    marks = []
+    for value in ticks(low, high):
+        marks += _horizontal(left, left + width, y(value), f"{value:.4g}")
+    marks += [_label(x(at), top + height + 16, name, anchor="middle") for at, name in positions if name]
+    for name, at in references:
+        line = {"x1": left, "x2": left + width, "y1": y(at), "y2": y(at)}
+        marks += [tag("line", class_="zero", stroke_dasharray="2 4", **line), _label(left + 4, y(at) - 3, name)]
+    for one in drawn:
+        edges = [(x(at), value) for (at, _), value in zip(positions, one.values, strict=True) if value.has_bounds]
+        if edges:
+            upper = [f"{at},{y(value.high)}" for at, value in edges]
+            lower = [f"{at},{y(value.low)}" for at, value in reversed(edges)]
+            points = " ".join([*upper, *lower])
+            band_style = {"class_": f"dot {one.color}", "fill_opacity": 0.15, "style": "stroke: none"}
+            marks.append(tag("polygon", points=points, **band_style))
+    for one in drawn:
+        points_ = [
+            (x(at), y(value.value))
+            for (at, _), value in zip(positions, one.values, strict=True)
+            if math.isfinite(value.value)
+        ]
+        marks.append(tag("polyline", class_=f"line {one.color}", points=" ".join(f"{a},{b}" for a, b in points_)))
+        marks += [tag("circle", class_=f"dot {one.color}", stroke="none", cx=a, cy=b, r=2.5) for a, b in points_]
+    marks += _key([(one.name, one.color) for one in drawn], left)
+    label = "; ".join(f"{one.name} {', '.join(number(value.value) for value in one.values)}" for one in drawn)
+    size = left + width + 14, top + height + 24
+    return _figure(title, marks, *size, label=f"{title}: {label}", style="max-width: 560px")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 from polysense.core.preview import data_uri
 from polysense.core.report_section import ReportSection
 from polysense.evaluation.contribution_result import amount
-from polysense.reports import charts, numerals
+from polysense.reports import audit_charts, charts, numerals
 from polysense.reports.escaping import lines, markdown, markdown_code, visible
 
 __all__ = ["render", "render_section"]
@@ -60,7 +60,7 @@ def _environment() -> Environment:
         "data_uri": lambda file, media_type: data_uri(file, media_type),
         "e": escape,
     }
-    environment.globals |= {"charts": charts}
+    environment.globals |= {"charts": charts, "audit_charts": audit_charts}
     return environment
 
 

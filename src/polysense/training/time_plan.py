@@ -86,6 +86,12 @@ class Deadline:
         """As `allows`, of seconds that an idle core is guessed to take."""
         return self.allows(seconds * self.slowness, what)
 
+    def within(self, other: Deadline) -> Deadline:
+        """This deadline, or an earlier one where another is over before; what is left out is listed here."""
+        earlier = Deadline(min(self.left, other.left), self._now, slowness=self.slowness)
+        earlier._noted = self._noted
+        return earlier
+
     def part(self, share: float) -> Deadline:
         """A deadline after a share of what is left, with the same list of what was left out."""
         part = Deadline(share * self.left, self._now, slowness=self.slowness)

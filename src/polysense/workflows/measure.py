@@ -9,22 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from polysense.core.batch import Batch
 from polysense.core.files import shown_path, write_text
 from polysense.core.json import parse_json, write_json, write_json_lines
 from polysense.core.logs import get_logger
-from polysense.core.prediction import Prediction
 from polysense.core.registry import task
 from polysense.core.sample import Unreadable
 from polysense.data.batches.dataset import TableDataset
 from polysense.data.tables.sources import Table
 from polysense.escaping import joined
-from polysense.evaluation.contribution import contribution_rows, contributions
 from polysense.reports.report import Report, render_report
 from polysense.reports.run_list import VERDICT
 from polysense.reports.terminal import report_text
 from polysense.reports.wrapping import wrapped
 from polysense.training.time_plan import Deadline
+from polysense.workflows.audit.audit import AUDIT, audit_deadline, audit_subject
+from polysense.workflows.audit.columns import measured_contributions
+from polysense.workflows.audit.subject import AuditSubject
 from polysense.workflows.baseline_scores import score_simple_baselines
 from polysense.workflows.folds.scores import OUT_OF_FOLD, FoldScores
 from polysense.workflows.reading import kept_reading
@@ -32,7 +32,6 @@ from polysense.workflows.representation.neighbors import write_space_pages
 from polysense.workflows.representation.reconstructions import RECONSTRUCTIONS, write_reconstructions
 from polysense.workflows.run import Run
 from polysense.workflows.scoring import SHUFFLED, add_unimodal, contributed_targets, evaluate_bundle, simple_baselines
-from polysense.workflows.stored_features import store_for_bundle
 
 __all__ = ["measure"]
 
@@ -124,6 +123,8 @@ def measure(
                 seed=seed,
                 chose=name == "validation",
             )
+    is_full, is_audited = run.recipe.audit == "full", run.recipe.audit != "off"
+    auditing, budget = time.monotonic(), audit_deadline(run.training.seconds, is_full=is_full)
     several = len(schema.columns) > 1 and bool(contributed)
     rows = 0 if evaluated_split is None else min(len(tables[evaluated_split]), config.contribution_rows)
     subsets = min(2 ** len(schema.columns), _MOST_SUBSETS)
@@ -132,9 +133,33 @@ def measure(
         run.contributions = (
             folds.contributions()
             if folds is not None and evaluated_split == OUT_OF_FOLD
-            else _contributions(run, tables[evaluated_split], evaluated_split)
+            else measured_contributions(
+                run.bundle,
+                tables[evaluated_split],
+                max_rows=config.contribution_rows,
+                bootstrap=config.bootstrap,
+                seed=seed,
+                trained_alone=run.simple_baselines.get(evaluated_split),
+            )
         )
         run.contribution_split = evaluated_split
+    if is_audited and evaluated_split is not None and fits(0.0, "the audit"):
+        subject = AuditSubject(
+            bundle=run.bundle,
+            table=tables[evaluated_split],
+            split=evaluated_split.replace("_", "-"),
+            evaluation=evaluations[evaluated_split],
+            deadline=budget if deadline is None else budget.within(deadline),
+            is_full=is_full,
+            contributions=run.contributions,
+            simple_baselines=run.simple_baselines.get(evaluated_split, {}),
+            calibration=evaluations.get("validation") if evaluated_split == "test" else None,
+            training=tables.get("train"),
+            is_seen=evaluated_split == OUT_OF_FOLD,
+            seed=seed,
+            bootstrap=config.bootstrap,
+        )
+        run.audit = audit_subject(subject, seconds=time.monotonic() - auditing)
     pages = config.report and evaluated_split is not None and evaluated_split != OUT_OF_FOLD
     if pages and config.samples and evaluated_split is not None:
         write_reconstructions(
@@ -160,29 +185,6 @@ def measure(
     if folds is not None:
         write_json(run.folder / "folds.json", folds.as_json())
         folds.predictions.write(run.folder / "out_of_fold.csv")
-
-
-def _contributions(run: Run, table: Table, split: str) -> Any:
-    config, seed = run.recipe.evaluation, run.recipe.training.seed
-    bundle = run.bundle
-    device = bundle.device
-    chosen = table.select(contribution_rows(len(table), max_rows=config.contribution_rows, seed=seed))
-    dataset = TableDataset(chosen, bundle.processor)
-    store_for_bundle(bundle, [dataset])
-
-    def predict(batch: Batch, subsets: list[frozenset[str]]) -> list[dict[str, Prediction]]:
-        return bundle.model.predict(batch.to(device), subsets, write=False)
-
-    return contributions(
-        predict,
-        bundle.batches(dataset),
-        contributed_targets(bundle.schema),
-        bundle.schema.columns,
-        bootstrap=config.bootstrap,
-        seed=seed,
-        num_available=len(table),
-        trained_alone=run.simple_baselines.get(split),
-    )
 
 
 def _missing(run: Run, tables: Mapping[str, Table]) -> dict[str, dict[str, float]]:
@@ -211,6 +213,8 @@ def _write(
         write_json(folder / "baselines.json", run.as_json()["baselines"])
     if run.contributions is not None:
         write_json(folder / "contribution.json", {"split": run.contribution_split, **run.contributions.as_json()})
+    if run.audit is not None:
+        write_json(folder / AUDIT, run.audit.as_json())
     lines = [{"split": name, **cell.as_dict()} for name, cells in unreadable.items() for cell in cells]
     write_json_lines(folder / "unreadable.jsonl", lines)
     reports = {split: _report(run, tables, split, unreadable) for split in run.evaluations}
@@ -262,6 +266,7 @@ def _report(
         chose=_chose(run, split),
         advice=run.training.advice or "",
         seed=run.recipe.training.seed,
+        audit=() if run.audit is None or split.replace("_", "-") != run.audit.split else run.audit.parts,
     )
 
 
@@ -309,6 +314,8 @@ def _text(
     lines = [f"run:      {folder}"]
     if run.recipe.evaluation.report and evaluated_split is not None:
         lines.append(f"report:   {folder / 'report.html'}")
+    if run.audit is not None:
+        lines.append(f"audit:    {folder / AUDIT}")
     shared = all(task(target.task).embeds_columns for target in run.bundle.schema.targets)
     use = "index {} TABLE -o INDEX" if shared else "predict {} TABLE -o predictions.csv"
     lines.append(f"use it:   polysense {use.format(shlex.quote(str(folder)))}")

@@ -10,6 +10,7 @@ from typing import Any
 from polysense.bundle import Bundle
 from polysense.core.files import shown_path
 from polysense.escaping import preformatted, visible
+from polysense.evaluation.audit.result import AuditResult
 from polysense.evaluation.baselines import baselines_json
 from polysense.evaluation.contribution_result import Contributions
 from polysense.evaluation.evaluator import Evaluation
@@ -35,6 +36,7 @@ class Run:
         contributions: What each column contributed, if measured.
         contribution_split: On which split.
         folds: What the scores out of fold are of, and each fold's own; None where there are no folds.
+        audit: What else was measured of the model; None where that was not asked for.
         left_out: What did not fit into the time that the run was given.
         text: The summary for people.
     """
@@ -49,6 +51,7 @@ class Run:
     contributions: Contributions | None = None
     contribution_split: str | None = None
     folds: Mapping[str, Any] | None = None
+    audit: AuditResult | None = None
     left_out: Sequence[str] = ()
     text: str = ""
 
@@ -84,6 +87,7 @@ class Run:
             "baselines": {split: baselines_json(baselines) for split, baselines in self.baselines.items()},
             "simple_baselines": self.simple_baselines_json,
             "contributions": None if self.contributions is None else self.contributions.as_json(),
+            "audit": None if self.audit is None else self.audit.as_json(),
             **({} if self.folds is None else {"folds": self.folds}),
             "left_out": list(self.left_out),
             "training": {name: fact for name, fact in vars(self.training).items() if name != "history"},

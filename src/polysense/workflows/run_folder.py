@@ -51,7 +51,7 @@ _FREE = (
     "training.log_every", "training.tensorboard", "training.checkpoint_every_steps",
     "training.checkpoint_every_minutes", "evaluation.bootstrap", "evaluation.contribution",
     "evaluation.contribution_rows", "evaluation.baselines", "evaluation.report",
-    "evaluation.simple_baselines", "evaluation.simple_baseline_rows", "pretrained",
+    "evaluation.simple_baselines", "evaluation.simple_baseline_rows", "pretrained", "audit",
 )  # fmt: skip
 
 _log = get_logger("polysense.workflows")

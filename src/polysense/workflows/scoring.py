@@ -77,6 +77,7 @@ def only_column(recipe: Recipe, name: str) -> Recipe:
         evaluation=dataclasses.replace(
             recipe.evaluation, baselines=False, simple_baselines=False, contribution=False, samples=0
         ),
+        audit="off",
     )
 
 

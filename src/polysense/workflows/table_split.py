@@ -14,7 +14,7 @@ from polysense.errors import ConfigError, SplitError, TableError
 from polysense.recipe import Recipe
 from polysense.workflows.prepare import split_tables
 
-__all__ = ["is_same", "part_of", "recipe_of"]
+__all__ = ["is_same", "part_of", "parts_of", "recipe_of"]
 
 _log = get_logger("polysense.workflows")
 
@@ -50,12 +50,7 @@ def part_of(bundle: Bundle, table: Table, part: str | None) -> Table:
     if part == "all":
         return table
     recipe = recipe_of(bundle)
-    known = recipe is not None and (
-        table.has(recipe.data.split.column)
-        if isinstance(recipe.data.split, ColumnSplitConfig)
-        else recipe.data.table is not None and is_same(recipe.data.table, table)
-    )
-    if recipe is None or not known:
+    if recipe is None or not _tells(recipe, table):
         if part is None:
             return table
         why = "it has no recipe" if recipe is None else "it was trained on another one, split by chance"
@@ -77,6 +72,19 @@ def part_of(bundle: Bundle, table: Table, part: str | None) -> Table:
         sizes = ", ".join(f"{len(rows):,} {name}" for name, rows in parts.items())
         raise TableError(f"{table.name}: no row is in the {part} split (there are {sizes or 'none at all'})")
     return parts[part]
+
+
+def parts_of(bundle: Bundle, table: Table) -> dict[str, Table]:
+    """All parts of a table; none where nothing tells which rows are in which, see `part_of`."""
+    recipe = recipe_of(bundle)
+    return {} if recipe is None or not _tells(recipe, table) else _parts(recipe, table)
+
+
+def _tells(recipe: Recipe, table: Table) -> bool:
+    """Whether a recipe tells which of a table's rows are in which part."""
+    if isinstance(recipe.data.split, ColumnSplitConfig):
+        return table.has(recipe.data.split.column)
+    return recipe.data.table is not None and is_same(recipe.data.table, table)
 
 
 def _parts(recipe: Recipe, table: Table) -> dict[str, Table]:

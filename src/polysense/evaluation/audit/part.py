@@ -14,7 +14,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from polysense.core.json import JsonValue
 from polysense.core.metric import Statistics
 from polysense.core.report_section import ReportSection
 from polysense.core.schema import Target
@@ -41,8 +40,8 @@ class AuditPart(ABC):
     target: str
 
     @abstractmethod
-    def record(self) -> Mapping[str, JsonValue]:
-        """For audit.json; a number that has an interval is {"value", "low", "high"} (`Interval.as_json`)."""
+    def record(self) -> Mapping[str, object]:
+        """For audit.json, of what `core.json.to_json` takes; what has an interval is {"value", "low", "high"}."""
 
     @abstractmethod
     def findings(self) -> Sequence[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from polysense.core.backbones import Backbone, Backbones
+from polysense.core.corruption import Corruption
 from polysense.core.descriptor import Descriptor
 from polysense.core.file_spec import FileSpec
 from polysense.core.modality_spec import (
@@ -21,6 +22,7 @@ from polysense.core.modality_spec import (
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
 from polysense.modalities.audio.column import AudioProcessor
+from polysense.modalities.audio.corruptions import CORRUPTIONS
 from polysense.modalities.audio.decode import EXTENSIONS, audio_info, is_signature
 from polysense.modalities.audio.describe import DESCRIPTORS
 from polysense.modalities.audio.preview import as_playable, log_mel_image, spectrogram_image
@@ -125,6 +127,10 @@ class AudioSpec(FileSpec):
             "sample rate": f"{column.sample_rate:,} Hz",
             "length of a long clip": f"{column.typical_length / column.sample_rate:.3g} s",
         }
+
+    @property
+    def corruptions(self) -> Sequence[Corruption]:
+        return CORRUPTIONS
 
     @property
     def aligner(self) -> MakeAligner:

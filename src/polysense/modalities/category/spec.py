@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from polysense.core.corruption import Corruption
 from polysense.core.modality_spec import Claim, ModelSize, Profile
 from polysense.core.schema import Column
 from polysense.core.unsupported import Unsupported
@@ -13,6 +14,7 @@ from polysense.core.value_spec import ValueSpec
 from polysense.data.values.category_key import category_key
 from polysense.errors import DecodeError
 from polysense.modalities.category.column import HASHED
+from polysense.modalities.category.corruptions import CORRUPTIONS
 from polysense.modalities.category.record import CategoryColumn
 
 __all__ = ["SPEC", "CategorySpec"]
@@ -90,6 +92,10 @@ class CategorySpec(ValueSpec):
             return category_key(cell) or ""
         except DecodeError:
             return str(cell)
+
+    @property
+    def corruptions(self) -> Sequence[Corruption]:
+        return CORRUPTIONS
 
     def decoder(self, column: Column) -> str | Unsupported:
         if CategoryColumn.of(column).is_hashed:

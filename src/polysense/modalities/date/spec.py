@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from polysense.core.corruption import Corruption
 from polysense.core.modality_spec import Claim, ModelSize, Profile
 from polysense.core.schema import Column
 from polysense.core.value_spec import ValueSpec
 from polysense.data.roles.profile import quote
+from polysense.modalities.date.corruptions import CORRUPTIONS
 from polysense.modalities.date.months import LANGUAGES
 from polysense.modalities.date.parse import day_first, is_missing_date, is_spelled, unread_month
 from polysense.modalities.date.record import DateColumn
@@ -62,6 +64,10 @@ class DateSpec(ValueSpec):
         column = DateColumn.of(column)
         facts = {"features": str(column.num_values)}
         return facts | ({"numbers count": column.unit} if column.unit else {})
+
+    @property
+    def corruptions(self) -> Sequence[Corruption]:
+        return CORRUPTIONS
 
     def decoder(self, column: Column) -> str:
         return "polysense.modalities.date.decoder.DateDecoder"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from polysense.core.backbones import Backbone, Backbones
+from polysense.core.corruption import Corruption
 from polysense.core.descriptor import Descriptor
 from polysense.core.file_spec import FileSpec
 from polysense.core.modality_spec import (
@@ -22,6 +23,7 @@ from polysense.core.schema import Column
 from polysense.core.unsupported import Unsupported
 from polysense.data.media.raster import EXTENSIONS, decode_image, is_signature
 from polysense.errors import DecodeError
+from polysense.modalities.image.corruptions import CORRUPTIONS
 from polysense.modalities.image.describe import DESCRIPTORS
 from polysense.modalities.image.preview import thumbnail
 from polysense.modalities.image.record import ImageColumn
@@ -134,6 +136,10 @@ class ImageSpec(FileSpec):
             if limits is not None:
                 facts[f"{what} from black to white"] = f"{limits[0]:,g} to {limits[1]:,g}"
         return facts
+
+    @property
+    def corruptions(self) -> Sequence[Corruption]:
+        return CORRUPTIONS
 
     @property
     def aligner(self) -> Unsupported:

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from polysense.core.corruption import Corruption
 from polysense.core.descriptor import Descriptor
 from polysense.core.modality_spec import Claim, ModelSize, Profile
 from polysense.core.schema import Column
 from polysense.core.value_spec import ValueSpec
 from polysense.data.values.notation import Notation
 from polysense.errors import DecodeError
+from polysense.modalities.number.corruptions import CORRUPTIONS
 from polysense.modalities.number.record import NumberColumn
 
 __all__ = ["SPEC", "NumberSpec"]
@@ -80,6 +82,10 @@ class NumberSpec(ValueSpec):
                 name="value", low="{column} below {value}", high="{column} of {value} or more", measure=_unscaled
             ),
         )
+
+    @property
+    def corruptions(self) -> Sequence[Corruption]:
+        return CORRUPTIONS
 
     def decoder(self, column: Column) -> str:
         return "polysense.modalities.number.decoder.NumberDecoder"

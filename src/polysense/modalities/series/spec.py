@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from polysense.core.backbones import Backbones
+from polysense.core.corruption import Corruption
 from polysense.core.descriptor import Descriptor
 from polysense.core.file_spec import FileSpec, file_identity
 from polysense.core.modality_spec import (
@@ -22,6 +23,7 @@ from polysense.core.schema import Column
 from polysense.core.unsupported import Unsupported
 from polysense.errors import DecodeError
 from polysense.modalities.series.column import SeriesProcessor
+from polysense.modalities.series.corruptions import CORRUPTIONS
 from polysense.modalities.series.decode import SUFFIXES, is_numeric_list, read_series
 from polysense.modalities.series.describe import DESCRIPTORS
 from polysense.modalities.series.record import LENGTH_MULTIPLE, SeriesColumn
@@ -122,6 +124,10 @@ class SeriesSpec(FileSpec):
 
     def identity(self, cell: object) -> str:
         return repr(cell) if isinstance(cell, (list, tuple)) else file_identity(cell)
+
+    @property
+    def corruptions(self) -> Sequence[Corruption]:
+        return CORRUPTIONS
 
     @property
     def aligner(self) -> Unsupported:

@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from polysense.core.backbones import Backbones
+from polysense.core.corruption import Corruption
 from polysense.core.descriptor import Descriptor
 from polysense.core.modality_spec import (
     Claim,
@@ -27,6 +28,7 @@ from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
 from polysense.modalities.text.backbones import backbones_for
 from polysense.modalities.text.column import TextProcessor
+from polysense.modalities.text.corruptions import CORRUPTIONS
 from polysense.modalities.text.describe import DESCRIPTORS
 from polysense.modalities.text.record import TextColumn
 from polysense.modalities.text.segments import align_text
@@ -118,6 +120,10 @@ class TextSpec(ModalitySpec):
             return [len(str(part)) for part in parts(cell)]
 
         return characters
+
+    @property
+    def corruptions(self) -> Sequence[Corruption]:
+        return CORRUPTIONS
 
     @property
     def aligner(self) -> MakeAligner:

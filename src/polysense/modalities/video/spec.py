@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from polysense.core.backbones import Backbones
+from polysense.core.corruption import Corruption
 from polysense.core.descriptor import Descriptor
 from polysense.core.file_spec import Content, FileSpec
 from polysense.core.modality_spec import (
@@ -147,6 +148,20 @@ class VideoSpec(FileSpec):
 
     def summary(self, column: Column) -> Mapping[str, str]:
         return {"frames": str(column.max_items), **self._frame.summary(self.item_column(column))}
+
+    @property
+    def corruptions(self) -> Sequence[Corruption] | Unsupported:
+        known = self._frame.corruptions
+        return known if isinstance(known, Unsupported) else [self._of_frames(each) for each in known]
+
+    def _of_frames(self, corruption: Corruption) -> Corruption:
+        """Every frame damaged as its image would be."""
+        of_item = corruption.of_item
+        assert of_item is not None, f"{corruption.name} damages files, and frames are none"
+        return Corruption(
+            name=corruption.name,
+            of_item=lambda column, item, severity, draws: of_item(self.item_column(column), item, severity, draws),
+        )
 
     @property
     def aligner(self) -> Unsupported:

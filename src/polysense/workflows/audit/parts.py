@@ -8,6 +8,8 @@ from typing import TypeAlias
 from polysense.evaluation.audit.calibration import measure_calibration
 from polysense.evaluation.audit.part import AuditInput, AuditPart
 from polysense.evaluation.audit.slices import measure_slices
+from polysense.evaluation.audit.subsets import subsets
+from polysense.workflows.audit.probing import probes
 from polysense.workflows.audit.subject import AuditSubject
 
 __all__ = ["MAKERS", "PartMaker", "of_statistics"]
@@ -32,7 +34,17 @@ def of_statistics(make: Callable[[AuditInput], AuditPart | None]) -> PartMaker:
     return measure
 
 
+def _subsets(subject: AuditSubject) -> list[AuditPart]:
+    """What the contributions' subsets of columns say."""
+    known = () if subject.contributions is None else subject.contributions.targets
+    parts = [subsets(each) for each in known]
+    return [part for part in parts if part is not None]
+
+
 MAKERS: tuple[PartMaker, ...] = (
+    _subsets,
     of_statistics(measure_calibration),
     of_statistics(measure_slices),
+    # Last, for they take the time that is left.
+    probes,
 )

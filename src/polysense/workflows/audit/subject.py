@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
+
 from polysense.bundle import Bundle
 from polysense.core.metric import Statistics
 from polysense.core.schema import Target
@@ -36,6 +38,8 @@ class AuditSubject:
         simple_baselines: By target the model beside simple ones, where there are any.
         calibration: The evaluation of rows that are apart from these, the validation split's; None: there are none.
         training: The rows that the model was trained on, where they are known.
+        is_seen: Whether the model was trained on these rows, which other models judged: then nothing is measured that
+            needs the model.
         seed: Of every draw.
         bootstrap: Resamples for the intervals; 0 gives values only.
         confidence: Of the intervals.
@@ -51,6 +55,7 @@ class AuditSubject:
     simple_baselines: Mapping[str, TargetBaselines] = field(default_factory=dict)
     calibration: Evaluation | None = None
     training: Table | None = None
+    is_seen: bool = False
     seed: int = 0
     bootstrap: int = 1000
     confidence: float = 0.95
@@ -61,6 +66,19 @@ class AuditSubject:
         dataset = TableDataset(self.table, self.bundle.processor)
         store_for_bundle(self.bundle, [dataset], fill=False)
         return dataset
+
+    def clusters(self, rows: np.ndarray) -> np.ndarray | None:
+        """The groups of some rows, by their positions in the table; None where rows are on their own."""
+        known = self.evaluation.clusters
+        return None if known is None else known[np.searchsorted(self.evaluation.rows, rows)]
+
+    def leading_columns(self, most: int) -> list[str]:
+        """The names of some input columns, those of the largest contribution first where that was measured."""
+        names = list(self.bundle.schema.names)
+        if len(names) <= most or self.contributions is None:
+            return names[:most]
+        ranked = [column.name for target in self.contributions.targets for column in target.ranked[:most]]
+        return list(dict.fromkeys([*ranked, *names]))[:most]
 
     def input(self, target: Target) -> AuditInput:
         """What the parts that need no model are measured on."""

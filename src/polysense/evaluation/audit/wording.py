@@ -1,0 +1,28 @@
+"""Words for what an audit measured: a score, a change of it and its interval, as sentences have them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from polysense.core.task_spec import Measure
+from polysense.evaluation.bootstrap import Interval
+from polysense.evaluation.contribution_result import amount
+
+__all__ = ["change", "listed", "scored"]
+
+
+def scored(score: Interval) -> str:
+    """A score: "0.931 (0.912 to 0.948)"."""
+    between = f" ({score.low:.3f} to {score.high:.3f})" if score.has_bounds else ""
+    return f"{score.value:.3f}{between}"
+
+
+def change(measure: Measure, gain: Interval) -> str:
+    """A gain or a loss: "−3.1 pp accuracy (−5.0 to −1.2)"."""
+    between = f" ({amount(measure, gain.low)} to {amount(measure, gain.high)})" if gain.has_bounds else ""
+    return f"{amount(measure, gain.value)} {measure.in_sentence}{between}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """ "a, b and c"."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,162 @@
+"""Audit a trained model: every part, in order, within the time that is given; audit.json beside the run.
+
+A quick audit is part of every training, takes at most a quarter of its time, and says what it left out for that. The
+full one takes the time that it needs.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from polysense.bundle import Bundle, as_bundle
+from polysense.core.files import named_path
+from polysense.core.json import write_json
+from polysense.core.logs import get_logger, warn_of_each
+from polysense.data.tables.sources import Table, read_table
+from polysense.errors import TableError
+from polysense.evaluation.audit.result import AuditResult
+from polysense.evaluation.evaluator import Evaluation
+from polysense.evaluation.simple_baselines import TargetBaselines
+from polysense.training.time_plan import Deadline
+from polysense.workflows.audit.columns import measured_contributions
+from polysense.workflows.audit.parts import MAKERS
+from polysense.workflows.audit.subject import AuditSubject
+from polysense.workflows.baseline_scores import score_simple_baselines
+from polysense.workflows.scoring import contributed_targets, evaluate_bundle
+from polysense.workflows.table_split import part_of, parts_of, recipe_of
+
+__all__ = ["AUDIT", "audit", "audit_deadline", "audit_subject"]
+
+AUDIT = "audit.json"
+"""The file's name in a run's folder."""
+
+_SHARE = 0.25  # of the training's seconds
+_FEWEST_SECONDS = 2.0
+_SECONDS_ON_REQUEST = 60.0  # at least, where somebody asked for it
+_MOST_ROWS = 2000  # that contributions are measured on
+
+_log = get_logger("polysense.workflows")
+
+
+def audit_deadline(training_seconds: float, *, is_full: bool = False, fewest: float = _FEWEST_SECONDS) -> Deadline:
+    """When an audit that begins now must be over: after a quarter of what the training took; a full one never."""
+    return Deadline(math.inf if is_full else max(fewest, _SHARE * training_seconds))
+
+
+def audit_subject(subject: AuditSubject, *, seconds: float = 0.0) -> AuditResult:
+    """Measures every part.
+
+    Args:
+        subject: What is audited.
+        seconds: That were spent on it before.
+    """
+    started = time.monotonic()
+    parts = [part for make in MAKERS for part in make(subject)]
+    seconds += time.monotonic() - started
+    _log.info("audited in %.1f s", seconds)
+    for what in subject.deadline.left_out:
+        _log.info("left out of the audit: %s", what)
+    order = {target.name: i for i, target in enumerate(subject.evaluation.targets)}
+    return AuditResult(
+        level="full" if subject.is_full else "quick",
+        split=subject.split,
+        num_rows=subject.evaluation.num_rows,
+        confidence=subject.confidence,
+        targets=tuple(order),
+        contributions=subject.contributions,
+        parts=tuple(sorted(parts, key=lambda part: order[part.target])),
+        seconds=seconds,
+        left_out=tuple(subject.deadline.left_out),
+    )
+
+
+def audit(
+    bundle: Bundle | str | Path,
+    source: Any,
+    *,
+    full: bool = False,
+    split: str | None = None,
+    output: str | Path | None = None,
+    root: str | Path | None = None,
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> AuditResult:
+    """Audits a trained model on a table that has the targets.
+
+    It says what each column is worth, how the score falls while cells are missing, damaged or taken from other rows,
+    and how far the predictions may be trusted.
+
+    Args:
+        bundle: A bundle, or its folder, or a run's. Beside the models that a run's folder keeps, columns alone are
+            judged too.
+        source: A table's path, a data frame, a list of dictionaries, ...
+        full: Whether to try every corruption at every severity, and more rows and columns, whatever that takes. Else
+            the audit is over after a quarter of the training's time or after a minute, whichever is more, and lists
+            what it left out.
+        split: The part of the table that is audited, as in `evaluate`.
+        output: A folder for audit.json; None writes nothing.
+        root: The folder that media paths are relative to; by default the table's own.
+        bootstrap: Resamples for the intervals; 0 gives values only.
+        seed: Of every draw.
+
+    Raises:
+        UserError: The bundle or the table can't be read, or no row has a target.
+    """
+    started = time.monotonic()
+    loaded = as_bundle(bundle)
+    whole = loaded.processor.require_any(read_table(source, root=root))
+    table = part_of(loaded, whole, split)
+    for target in loaded.schema.targets:
+        for column in target.columns:
+            table.require(column, "target column")
+    warn_of_each(_log, loaded.processor.unfamiliar(table))
+    folder = None if output is None else named_path(output)
+    deadline = audit_deadline(float(loaded.info.get("seconds", 0.0)), is_full=full, fewest=_SECONDS_ON_REQUEST)
+    evaluation = evaluate_bundle(loaded, table, bootstrap=bootstrap, seed=seed)
+    if not any(evaluation.num_counted(target.name) for target in loaded.schema.targets):
+        raise TableError(f"{table.name}: no row has a target that can be read, so there is nothing to audit")
+    simple = _simple_baselines(loaded, table, evaluation, bootstrap, seed)
+    known = None
+    if contributed_targets(loaded.schema) and len(loaded.schema.columns) > 1:
+        known = measured_contributions(
+            loaded, table, max_rows=_MOST_ROWS, bootstrap=bootstrap, seed=seed, trained_alone=simple
+        )
+    apart = parts_of(loaded, whole) if split in ("test", "validation") else {}
+    subject = AuditSubject(
+        bundle=loaded,
+        table=table,
+        split=table.name if split in (None, "all") else str(split),
+        evaluation=evaluation,
+        deadline=deadline,
+        is_full=full,
+        contributions=known,
+        simple_baselines=simple,
+        calibration=(
+            evaluate_bundle(loaded, apart["validation"], bootstrap=0, seed=seed)
+            if split == "test" and "validation" in apart
+            else None
+        ),
+        training=apart.get("train"),
+        seed=seed,
+        bootstrap=bootstrap,
+    )
+    result = audit_subject(subject, seconds=time.monotonic() - started)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / AUDIT, result.as_json())
+    return result
+
+
+def _simple_baselines(
+    bundle: Bundle, table: Table, evaluation: Evaluation, bootstrap: int, seed: int
+) -> dict[str, TargetBaselines]:
+    """The simple models that a run's folder keeps beside its bundle; none where the bundle lies elsewhere."""
+    recipe = recipe_of(bundle)
+    if recipe is None or bundle.folder is None:
+        return {}
+    return score_simple_baselines(
+        bundle, recipe, bundle.folder.resolve().parent, table, evaluation, bootstrap=bootstrap, seed=seed
+    )
