@@ -12,10 +12,10 @@ may change.
 | task | functions |
 |---|---|
 | train | `check`, `new`, `fit`, `compare`, `demo`, `report` |
-| use | `load`, `predict`, `stream`, `evaluate`, `impute` |
+| use | `load`, `predict`, `stream`, `evaluate`, `audit`, `impute` |
 | represent | `embed`, `embeddings`, `fewshot`, `zero_shot`, `map_rows` |
 | search | `index_table`, `search`, `VectorIndex` |
-| look up | `catalogue` (what a recipe can name), `recipe_schema` |
+| look up | `catalogue` (what a recipe can name), `recipe_schema`, `audit_schema` |
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ from typing import Any
 
 from polysense.bundle import load
 from polysense.config.codec import json_schema
+from polysense.evaluation.audit.result import AuditResult, audit_schema
 from polysense.recipe import Recipe
 from polysense.reports.check import Check
 from polysense.search import VectorIndex
 from polysense.workflows import catalogue
+from polysense.workflows.audit.audit import audit
 from polysense.workflows.check import check
 from polysense.workflows.comparison.compare import Compared, compare
 from polysense.workflows.demo import demo
@@ -45,6 +47,7 @@ from polysense.workflows.representation.zero_shot import ZeroShot, zero_shot
 from polysense.workflows.run import Run
 
 __all__ = [
+    "AuditResult",
     "Check",
     "Compared",
     "Embeddings",
@@ -57,6 +60,8 @@ __all__ = [
     "Shots",
     "VectorIndex",
     "ZeroShot",
+    "audit",
+    "audit_schema",
     "catalogue",
     "check",
     "compare",

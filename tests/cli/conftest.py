@@ -60,6 +60,10 @@ class FakeApi(ModuleType):
         self._note("evaluate", arguments, options)
         return SimpleNamespace(text=lambda: "measured", as_json=lambda: {"accuracy": 1.0})
 
+    def audit(self, *arguments: Any, **options: Any) -> Any:
+        self._note("audit", arguments, options)
+        return SimpleNamespace(text=lambda: "audited", as_json=lambda: {"level": "quick"})
+
     def predict(self, *arguments: Any, **options: Any) -> Any:
         self._note("predict", arguments, options)
         frame = pl.DataFrame({"y": ["a", "b,c"], "y_probability": [0.5, 1.0]})

@@ -20,7 +20,8 @@ from polysense.errors import ConfigError, TableError, TrainingError, TrainingInt
 
 FakeApi = Any
 COMMANDS = [
-    "check", "compare", "demo", "doctor", "evaluate", "list", "new", "predict", "report", "runs", "schema", "train",
+    "audit", "check", "compare", "demo", "doctor", "evaluate", "list", "new", "predict", "report", "runs", "schema",
+    "train",
 ]  # fmt: skip
 
 

@@ -181,6 +181,20 @@ def test_evaluate(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.endswith("measured\n")
 
 
+def test_audit(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["audit", "runs/a", "t.csv", "--full", "--split", "test", "-o", "out"]) == 0
+    assert api.calls == [
+        (
+            "audit",
+            (Path("runs/a"), Path("t.csv")),
+            {"full": True, "split": "test", "output": Path("out"), "bootstrap": 1000, "root": None},
+        )
+    ]
+    assert capsys.readouterr().out.endswith("audited\n")
+    assert main(["audit", "runs/a", "t.csv", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"level": "quick"}
+
+
 def test_media_can_be_kept_inside_of_the_tables_folder(api: FakeApi, tmp_path: Path) -> None:
     assert main(["evaluate", "runs/a", str(tmp_path / "t.csv"), "--inside-only"]) == 0
     [(_, _, options)] = api.calls
@@ -269,6 +283,7 @@ def test_a_column_option_needs_both_sides(option: str) -> None:
     [
         ("predict", "predict run t.csv"),
         ("evaluate", "evaluate run t.csv"),
+        ("audit", "audit run t.csv"),
     ],
 )
 def test_a_named_device_is_where_the_model_is_loaded(api: FakeApi, command: str, line: str) -> None:

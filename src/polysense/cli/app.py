@@ -16,6 +16,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from polysense.cli import console
+from polysense.cli.commands.audit import audit
 from polysense.cli.commands.check import check
 from polysense.cli.commands.compare import compare
 from polysense.cli.commands.demo import demo
@@ -71,6 +72,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "check": check,
     "train": train,
     "evaluate": evaluate,
+    "audit": audit,
     "predict": predict,
     "impute": impute,
     "compare": compare,

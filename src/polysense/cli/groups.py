@@ -10,7 +10,7 @@ __all__ = ["EXAMPLES", "GROUPS", "GroupedHelp", "epilog"]
 
 GROUPS = {
     "Train": ("demo", "check", "new", "train", "compare"),
-    "Use a trained model": ("evaluate", "predict", "impute"),
+    "Use a trained model": ("evaluate", "audit", "predict", "impute"),
     "Embeddings and search": ("embed", "zeroshot", "fewshot", "map", "index", "search"),
     "Look at runs": ("runs", "report"),
     "Look up": ("list", "schema", "doctor"),
@@ -24,6 +24,7 @@ EXAMPLES = {
     "train": "polysense train products.csv --target category --epochs 10",
     "compare": "polysense compare recipe.yaml --over model.fusion.type=concat,gated",
     "evaluate": "polysense evaluate runs/demo test.csv",
+    "audit": "polysense audit runs/demo test.csv --full -o audit",
     "predict": "polysense predict runs/demo new.csv -o predictions.csv",
     "impute": "polysense impute runs/filler gaps.csv -o filled.csv",
     "embed": "polysense embed runs/demo products.csv -o vectors.parquet",

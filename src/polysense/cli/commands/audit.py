@@ -1,0 +1,54 @@
+"""`polysense audit`: how far a trained model may be trusted, on a table whose answers are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polysense.cli import console
+from polysense.cli.arguments import media_root, on_device
+from polysense.cli.commands.options import Bundle, Device, InsideOnly, Json, Table
+
+__all__ = ["audit"]
+
+
+def audit(
+    bundle: Bundle,
+    table: Table,
+    full: Annotated[
+        bool,
+        typer.Option("--full", help="Try every kind of damage, and more rows and columns, whatever time that takes."),
+    ] = False,
+    split: Annotated[
+        str | None,
+        typer.Option(metavar="PART", help="test, validation or train: only these rows, as in evaluate; all: all rows."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="A folder for audit.json.")
+    ] = None,
+    bootstrap: Annotated[
+        int, typer.Option(metavar="N", min=0, max=100_000, help="Resamplings for the intervals; 0 leaves them out.")
+    ] = 1000,
+    device: Device = "auto",
+    inside_only: InsideOnly = False,
+    as_json: Json = False,
+) -> None:
+    """Audit a trained model on a labeled table: what each column is worth, and what breaks the model.
+
+    Cells are left out, taken from other rows and damaged, and the score is measured each time, with its interval.
+    """
+    from polysense import api
+
+    with console.reserved_stdout(as_json):
+        result = api.audit(
+            on_device(bundle, device),
+            table,
+            full=full,
+            split=split,
+            output=output,
+            bootstrap=bootstrap,
+            root=media_root(table, inside_only),
+        )
+    console.write(result.as_json() if as_json else result.text())
