@@ -84,7 +84,8 @@ def interval_bar(value: Interval, scale: tuple[float, float], *, kind: str = "",
     marks.append(tag("line", class_="zero", x1=x(0.0), x2=x(0.0), y1=0, y2=30))
     if value.has_bounds:
         marks.append(_whisker(x(value.low), x(value.high), 15, 5))
-    return tag("svg", *marks, viewBox="-4 0 1008 30", preserveAspectRatio="none", role="img", aria_label=label)
+    box = {"viewBox": "-4 0 1008 30", "preserveAspectRatio": "none", "role": "img", "aria_label": label}
+    return tag("svg", tag("title", label), *marks, **box)
 
 
 def line_chart(
@@ -95,14 +96,14 @@ def line_chart(
     Args:
         title: What is drawn.
         lines: (name, points); points that are not finite are left out.
-        mark: An epoch to mark, the best one.
+        mark: An epoch to mark, the one whose model is delivered.
     """
     finite = [(name, [p for p in points if math.isfinite(p[0]) and math.isfinite(p[1])]) for name, points in lines]
     drawn = [(name, points) for name, points in finite if points][:_NUM_COLORS]
     points = [point for _, line in drawn for point in line]
     if not points:
         return Markup("")
-    left, top, width, height = 52, 26, 420, 190
+    left, top, width, height = 52, 26, 310, 190
     x0, x1 = min(p[0] for p in points), max(p[0] for p in points)
     y0, y1 = _padded([p[1] for p in points], 0.05)
 
@@ -121,13 +122,15 @@ def line_chart(
         marks.append(tag("line", class_="zero", stroke_dasharray="3 3", x1=x, x2=x, y1=top, y2=top + height))
         # Late in the run a falling line has left the top free, a rising one the bottom.
         y = top + 10 if drawn[0][1][0][1] > drawn[0][1][-1][1] else top + height - 6
-        marks.append(_label(x, y, "\u00a0best epoch\u00a0", anchor="end" if x > left + width / 2 else "start"))
+        marks.append(_label(x, y, "\u00a0delivered\u00a0", anchor="end" if x > left + width / 2 else "start"))
     marks += _key([(name, f"c{i}") for i, (name, _) in enumerate(drawn)], left)
     for i, (_, line) in enumerate(drawn):
         coordinates = [at(point) for point in line]
         marks.append(tag("polyline", class_=f"line c{i}", points=" ".join(f"{x},{y}" for x, y in coordinates)))
         if len(coordinates) <= 40:
-            marks += [tag("circle", class_=f"dot c{i}", stroke="none", cx=x, cy=y, r=2.5) for x, y in coordinates]
+            for (left_of, top_of), (epoch, value) in zip(coordinates, line, strict=True):
+                words = tag("title", f"{drawn[i][0]}, epoch {epoch:g}: {value:.4g}")
+                marks.append(tag("circle", words, class_=f"dot c{i}", stroke="none", cx=left_of, cy=top_of, r=3))
     return _figure(title, marks, left + width + 12, top + height + 24, label=f"{title} by epoch")
 
 
@@ -160,7 +163,7 @@ def shot_chart(
         references: (name, value) of the horizontal lines.
         high: The axis' upper end; the lower one is 0.
     """
-    left, top, width, height = 46, 28, 300, 190
+    left, top, width, height = 46, 28, 230, 190
     right, bottom = left + width, top + height
 
     def y(value: float) -> float:
@@ -268,7 +271,8 @@ def dot_plot(title: str, rows: Sequence[DotRow], *, reference: float | None = No
         return Markup("")
     values = [value for row in rows for value in (*row.dots, row.mean.low, row.mean.high, row.mean.value)]
     low, high = _padded([value for value in values if math.isfinite(value)], 0.04)
-    left, top, width, step = 210, 8, 420, 24
+    # Names stand above their rows, so that the plot is narrow enough for a phone.
+    left, top, width, step = 14, 8, 360, 40
     bottom = top + step * len(rows)
 
     def x(value: float) -> float:
@@ -282,14 +286,17 @@ def dot_plot(title: str, rows: Sequence[DotRow], *, reference: float | None = No
         at = x(reference)
         marks.append(tag("line", class_="zero", stroke_dasharray="3 3", x1=at, x2=at, y1=top, y2=bottom))
     for i, row in enumerate(rows):
-        y = top + step * i + step / 2
-        name = row.name if len(row.name) <= 32 else row.name[:31] + "…"
-        marks.append(tag("text", name, class_="key", x=left - 8, y=y + 4, text_anchor="end"))
+        y = top + step * i + 28
+        name = row.name if len(row.name) <= 48 else row.name[:47] + "…"
+        marks.append(tag("text", name, class_="key", x=left, y=y - 12))
         dot = {"class_": f"dot {row.color}", "stroke": "none", "cy": y}
-        marks += [tag("circle", **dot, fill_opacity=0.45, cx=x(value), r=2.5) for value in row.dots]
+        for value in row.dots:
+            words = tag("title", f"{row.name}: {number(value)}")
+            marks.append(tag("circle", words, **dot, fill_opacity=0.45, cx=x(value), r=2.5))
         if row.mean.has_bounds:
             marks.append(_whisker(x(row.mean.low), x(row.mean.high), y, 4))
-        marks.append(tag("circle", **dot, cx=x(row.mean.value), r=4.5))
+        words = tag("title", f"{row.name}, mean: {number(row.mean.value)}")
+        marks.append(tag("circle", words, **dot, cx=x(row.mean.value), r=4.5))
     label = "; ".join(f"{row.name}: {number(row.mean.value)}" for row in rows)
     return _figure(title, marks, left + width + 12, bottom + 22, label=label)
 
@@ -414,7 +421,7 @@ def band(
         label: What a screen reader says.
         below: Likewise below the line.
     """
-    width, extent = 1000, max(extent, 1e-9)
+    width, extent = 360, max(extent, 1e-9)
     marks = [tag("line", class_="grid", x1=0, x2=width, y1=20, y2=20)]
     for top, drawn in ((2, segments), (22, below or ())):
         for start, end, name in drawn:
@@ -422,10 +429,10 @@ def band(
             color = class_color(name, classes)
             box = {"x": x, "y": top, "width": round(wide, 1), "height": 16}
             marks.append(tag("rect", tag("title", name), class_=f"dot c{color}", fill_opacity=0.35, **box))
-            if wide > 9 * len(name) + 6:
+            if wide > 7 * len(name) + 6:
                 marks.append(tag("text", name, class_="key", x=round(x + 4, 1), y=top + 12))
     height = 22 if below is None else 40
-    return tag("svg", *marks, viewBox=f"0 0 {width} {height}", role="img", aria_label=label)
+    return tag("svg", *marks, class_="band", viewBox=f"0 0 {width} {height}", role="img", aria_label=label)
 
 
 def class_color(name: str, classes: Sequence[str]) -> int:

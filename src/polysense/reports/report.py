@@ -6,7 +6,9 @@ value; what could not be measured says why.
 
 from __future__ import annotations
 
+import html
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,8 +37,9 @@ from polysense.reports.environment import render, render_section
 from polysense.reports.numerals import axis_end
 from polysense.reports.reading import Reading
 
-__all__ = ["Report", "model_name", "render_report"]
+__all__ = ["Report", "model_name", "render_markdown", "render_report", "with_contents"]
 
+_DATA_URI = re.compile(r"(\"data:[^\"]*\")")
 _MAX_SUBSETS = 32
 _MAX_UNREADABLE = 20
 _MAX_REMARKS = 50
@@ -81,6 +84,8 @@ class Report:
         chose: What of the model the evaluated rows also chose, in words; "" for nothing; None where it is not known.
         advice: What the training says, in a sentence.
         seed: Of the resamples.
+        environment: What the model was made with: date, command, version, device.
+        roots: Folders of this machine; what lies in one of them is named from there.
     """
 
     title: str
@@ -105,6 +110,8 @@ class Report:
     chose: str | None = None
     advice: str = ""
     seed: int = 0
+    environment: Mapping[str, str] = field(default_factory=dict)
+    roots: Sequence[str] = ()
 
     @cached_property
     def verdicts(self) -> tuple[TargetVerdict, ...]:
@@ -120,6 +127,17 @@ class Report:
             seed=self.seed,
         )
 
+    def without_roots(self, text: str) -> str:
+        """A page or text that names no folder of this machine."""
+        spelled = {each for root in self.roots if root not in ("", "/") for each in (root, html.escape(root))}
+        if not spelled:
+            return text
+        longest_first = "|".join(map(re.escape, sorted(spelled, key=len, reverse=True)))
+        folder = re.compile(rf"(?<![\w.-])({longest_first})(/|(?![\w.-]))")
+        parts = _DATA_URI.split(text)  # in whose letters a folder's name may stand by chance
+        parts[::2] = [folder.sub(lambda one: "" if one[2] else ".", part) for part in parts[::2]]
+        return "".join(parts)
+
     @property
     def unreadable_cells(self) -> list[tuple[str, Unreadable]]:
         """Every cell that could not be read, with its split."""
@@ -130,27 +148,28 @@ class Report:
 def render_report(report: Report) -> str:
     """The whole page as HTML."""
     evaluation = report.evaluation
-    sections: list[ReportSection] = []
+    measured = () if report.contributions is None else report.contributions.targets
+    sections = [_results(report, target) for target in evaluation.targets]
+    sections += [
+        _simple(report, target)
+        for target in evaluation.targets
+        if target.name in report.simple_baselines or target.name in report.fusion_weights
+    ]
+    for one in measured:
+        if report.contributions is not None and one.num_rows and one.columns:
+            sections.append(_importance(one, report.contributions))
+    sections += [part.section() for part in report.audit]
     for target in evaluation.targets:
-        sections.append(_results(report, target))
-        if target.name in report.simple_baselines or target.name in report.fusion_weights:
-            sections.append(_simple(report, target))
-        if report.contributions is not None:
-            sections += [
-                _importance(contribution, report.contributions)
-                for contribution in report.contributions.targets
-                if contribution.target == target.name and contribution.num_rows and contribution.columns
-            ]
-        sections += [part.section() for part in report.audit if part.target == target.name]
         where = task(target.task).report_section
         if not isinstance(where, Unsupported):
             own = named(where)(target, evaluation, report.comparisons.get(CONSTANT), report.dataset)
             assert isinstance(own, list), f"{where}: gives a {type(own).__name__}, not sections"
             sections += own
-    return render(
+    page = render(
         "report.html.j2",
         report=report,
-        headlines=[_Headline.of(report, target) for target in evaluation.targets],
+        remarks_on_scores=_caveats(report),
+        next_steps=_next_steps(report),
         sections=[render_section(section) for section in sections],
         training=_training(report),
         missing=_missing(report),
@@ -161,35 +180,64 @@ def render_report(report: Report) -> str:
         unreadable_by_column=Counter(cell.source.column for _, cell in report.unreadable_cells),
         metrics=[(target, _metric_lines(evaluation, target)) for target in evaluation.targets],
     )
+    return with_contents(report.without_roots(page))
 
 
-class _Headline(NamedTuple):
-    """The first sentence on a target: its headline metric, or why it is undefined, on the rows that count, beside the
-    first baseline's name and value."""
+def render_markdown(report: Report) -> str:
+    """report.md: the verdict, the results and the columns, for a pull request."""
+    evaluation = report.evaluation
+    results = []
+    for target in evaluation.targets:
+        infos = reported_metrics(target, evaluation.statistics[target.name])
+        rows = [
+            (name, [one.metrics[target.name][info.name] for info in infos]) for name, one in _entries(report, target)
+        ]
+        heads = [f"{_metric_name(info)} {'↑' if info.higher_is_better else '↓'}" for info in infos]
+        results.append((f"{target.name}, {evaluation.num_counted(target.name):,} {report.split} rows", heads, rows))
+    facts = [f"{name}: {fact}" for name, fact in {**report.facts, **report.environment}.items()]
+    text = render(
+        "report.md.j2",
+        report=report,
+        remarks_on_scores=_caveats(report),
+        next_steps=_next_steps(report),
+        results=results,
+        contributions=[
+            one for one in (() if report.contributions is None else report.contributions.targets) if one.num_rows
+        ],
+        facts=facts,
+    )
+    return report.without_roots(re.sub(r"\n{3,}", "\n\n", text)).strip() + "\n"
 
-    target: str
-    metric: str
-    value: Interval
-    reason: str
-    num_rows: int
-    baseline: tuple[str, float] | None
 
-    @staticmethod
-    def of(report: Report, target: Target) -> _Headline:
-        info, evaluation = headline_metric(target), report.evaluation
-        first = next(iter(report.comparisons.items()), None)
-        return _Headline(
-            target.name,
-            _metric_name(info),
-            evaluation.metrics[target.name][info.name],
-            evaluation.undefined[target.name].get(info.name, ""),
-            evaluation.num_counted(target.name),
-            first and (baseline_name(first[0], target), first[1].value(target.name, info.name)),
-        )
+def with_contents(page: str) -> str:
+    """A page whose sections can be linked to, with a list of them where it has a place for one."""
+    entries: list[tuple[str, str]] = []
 
-    @property
-    def is_defined(self) -> bool:
-        return math.isfinite(self.value.value)
+    def anchored(head: re.Match[str]) -> str:
+        words = re.sub(r"<[^>]*>", "", head[3])
+        slug = re.sub(r"[^a-z0-9]+", "-", html.unescape(words).lower()).strip("-") or "section"
+        taken = {name for name, _ in entries}
+        name = next(each for each in (slug, *(f"{slug}-{i}" for i in range(2, len(taken) + 3))) if each not in taken)
+        entries.append((name, words))
+        return f'<section id="{name}"{head[1]}>{head[2]}<h2>{head[3]}</h2>'
+
+    page = re.sub(r"<section([^>]*)>(\s*)<h2>(.*?)</h2>", anchored, page, flags=re.DOTALL)
+    items = "".join(f'<li><a href="#{name}">{words}</a></li>' for name, words in entries)
+    return page.replace("<!--contents-->", f'<nav aria-label="Contents"><ul>{items}</ul></nav>', 1)
+
+
+def _caveats(report: Report) -> list[str]:
+    return list(dict.fromkeys(remark for one in report.verdicts for remark in one.caveats()))
+
+
+def _next_steps(report: Report) -> list[str]:
+    return list(dict.fromkeys(step for one in report.verdicts for step in one.next_steps()))
+
+
+def _entries(report: Report, target: Target) -> list[tuple[str, Evaluation]]:
+    """The model and its baselines, by name."""
+    entries = [(model_name(report.num_columns), report.evaluation)]
+    return entries + [(baseline_name(name, target), other) for name, other in report.comparisons.items()]
 
 
 class _SimpleRow(NamedTuple):
@@ -211,8 +259,7 @@ def _results(report: Report, target: Target) -> ReportSection:
     """The model beside its baselines."""
     evaluation, primary = report.evaluation, headline_metric(target)
     infos = reported_metrics(target, evaluation.statistics[target.name])
-    entries = [(model_name(report.num_columns), evaluation)]
-    entries += [(baseline_name(name, target), other) for name, other in report.comparisons.items()]
+    entries = _entries(report, target)
     values = [one.metrics[target.name][primary.name] for _, one in entries]
     low, high = charts.domain(values, high=primary.bounds[1])
     # A hopeless baseline's R2 of -40 would flatten every other bar.
@@ -327,38 +374,35 @@ def _training(report: Report) -> dict[str, Any] | None:
         return points
 
     targets = report.evaluation.targets
-    lines = [("training", series("loss"))]
+
+    def named_series(key: str) -> tuple[str, list[tuple[float, float]]]:
+        words = key.rpartition("/")[2].replace("_", " ") if len(targets) == 1 else key
+        return words, series("validation", key)
+
+    # Losses that are no same quantity never share an axis.
     validation = series("validation", "loss")
-    lines += [("validation", validation)] if validation else []
-    if len(lines) == 1 and len(targets) == 1:
-        points = series("validation", f"{targets[0].name}/log_loss")
-        lines += [("validation log loss", points)] if points else []
+    losses = [("training", series("loss")), *([("validation", validation)] if validation else [])]
     best = [epoch for epoch, record in epochs.items() if record.get("best")]
     end: Mapping[str, Any] = next((record for record in reversed(report.history) if record.get("event") == "end"), {})
-    advice = end.get("advice") or ""
     mark = float(max(best)) if best else None
-    scores = []
-    for target in targets:
-        info = headline_metric(target)
-        points = series("validation", f"{target.name}/{info.name}")
-        if points:
-            scores.append((f"{target.name} {info.name}" if len(targets) > 1 else info.name, points))
-    shown = {f"{target.name}/{headline_metric(target).name}" for target in targets}
-    chose = [
-        (key.rpartition("/")[2].replace("_", " ") if len(targets) == 1 else key, series("validation", key))
-        for key in end.get("monitored", ())
-        if key not in shown
+    monitored = [key for key in end.get("monitored", ()) if key != "loss"]
+    headlines = [f"{target.name}/{headline_metric(target).name}" for target in targets]
+    others = [f"{target.name}/log_loss" for target in targets] if not validation else []
+    figures = [
+        charts.line_chart("Validation: the epoch is chosen by this", [named_series(key)], mark=mark)
+        for key in monitored
+    ]
+    figures += [
+        charts.line_chart("Validation", [named_series(key)], mark=mark)
+        for key in dict.fromkeys([*headlines, *others])
+        if key not in monitored
     ]
     return {
         "num_epochs": len(epochs),
         "best": None if mark is None else f"{mark:g}",
+        "chosen_by": ", ".join(named_series(key)[0] for key in end.get("monitored", ())),
         "is_same_loss": bool(validation),
-        "advice": advice[:1].upper() + advice[1:],
-        "figures": [
-            charts.line_chart("Loss", lines, mark=mark),
-            charts.line_chart("Validation", scores, mark=mark),
-            charts.line_chart("Validation: what the epoch is chosen by", chose, mark=mark),
-        ],
+        "figures": [*figures, charts.line_chart("Loss", losses, mark=mark)],
     }
 
 

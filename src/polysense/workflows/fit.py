@@ -26,6 +26,7 @@ from polysense.reports.reading import Reading
 from polysense.training.distributed import Distributed
 from polysense.training.state import has_checkpoint
 from polysense.training.time_plan import Deadline, measured_slowness
+from polysense.workflows.environment_facts import ENVIRONMENT, keep_environment
 from polysense.workflows.folds.judged_rows import JudgedRows
 from polysense.workflows.folds.models import FOLDS, train_folds
 from polysense.workflows.folds.plan import FoldPlan, plan_folds
@@ -309,6 +310,8 @@ def _run(
             record = folder.record()
             if record is not None and record.encoders:
                 bundle.info["encoders"] = dict(record.encoders)
+            if not (resuming and (folder.path / ENVIRONMENT).exists()):
+                keep_environment(folder.path, bundle.device, recipe.training.seed)
             try:
                 scores = None
                 if models is not None:

@@ -17,15 +17,17 @@ from polysense.core.sample import Unreadable
 from polysense.data.batches.dataset import TableDataset
 from polysense.data.tables.sources import Table
 from polysense.escaping import joined
-from polysense.reports.report import Report, render_report
+from polysense.reports.report import Report, render_markdown, render_report
 from polysense.reports.run_list import VERDICT
 from polysense.reports.terminal import report_text
+from polysense.reports.titles import described
 from polysense.reports.wrapping import wrapped
 from polysense.training.time_plan import Deadline
 from polysense.workflows.audit.audit import AUDIT, audit_deadline, audit_subject
 from polysense.workflows.audit.columns import measured_contributions
 from polysense.workflows.audit.subject import AuditSubject
 from polysense.workflows.baseline_scores import score_simple_baselines
+from polysense.workflows.environment_facts import environment_facts, roots
 from polysense.workflows.folds.scores import OUT_OF_FOLD, FoldScores
 from polysense.workflows.reading import kept_reading
 from polysense.workflows.representation.neighbors import write_space_pages
@@ -166,7 +168,7 @@ def measure(
             run.bundle,
             tables[evaluated_split],
             run.folder / RECONSTRUCTIONS,
-            title=run.folder.name,
+            title=f"{described(schema, tables[evaluated_split].name)}: reconstructions",
             split=evaluated_split,
             num_rows=config.samples,
             seed=seed,
@@ -220,6 +222,7 @@ def _write(
     reports = {split: _report(run, tables, split, unreadable) for split in run.evaluations}
     if run.recipe.evaluation.report and evaluated_split is not None:
         write_text(folder / "report.html", render_report(reports[evaluated_split]))
+        write_text(folder / "report.md", render_markdown(reports[evaluated_split]))
     run.text = _text(run, reports, evaluated_split, unreadable)
     verdict = [] if evaluated_split is None else [one.as_json() for one in reports[evaluated_split].verdicts]
     write_json(folder / VERDICT, {"targets": verdict, "seconds": seconds})  # last: it says that the run is finished
@@ -233,7 +236,7 @@ def _report(
     log = run.folder / "log.jsonl"
     lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
     return Report(
-        title=run.folder.name,
+        title=described(run.bundle.schema, next(iter(of_run.values())).name),
         evaluation=run.evaluations[split],
         num_columns=len(run.bundle.schema.columns),
         split=split.replace("_", "-"),
@@ -267,6 +270,8 @@ def _report(
         advice=run.training.advice or "",
         seed=run.recipe.training.seed,
         audit=() if run.audit is None or split.replace("_", "-") != run.audit.split else run.audit.parts,
+        environment=environment_facts(run),
+        roots=roots(run.folder, run.recipe),
     )
 
 

@@ -41,7 +41,7 @@ _FORMAT = 2
 # What a start may leave before its first checkpoint; a folder may hold other files, which are not ours to remove.
 _BEGUN = (
     "bundle", "checkpoints", "baselines", "folds", "tensorboard", "log.jsonl", "train.log", "samples.html",
-    "samples.jsonl", "impute.json", "init_from.json", "folds.json", "reading.json",
+    "samples.jsonl", "environment.json", "impute.json", "init_from.json", "folds.json", "reading.json",
 )  # fmt: skip
 # Keys that change nothing of what is trained, or that a run is resumed for. Tables are compared by their cells,
 # `pretrained` by the encoders that it led to.

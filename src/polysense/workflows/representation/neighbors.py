@@ -54,7 +54,7 @@ def write_space_pages(
             color=None,
             method="tsne",
             num_table=len(table),
-            title=f"{folder.name}: a map of the {split} rows",
+            title=f"{table.name}: a map of the {split} rows",
             description=f"the embedding of each cell in the joint space {target.name} ({', '.join(target.members)})",
             seed=seed,
         )
@@ -69,4 +69,4 @@ def write_space_pages(
         searches.append(Search(title=f"{retrieval.query} to {retrieval.column}", note=note, rows=tiles))
     if searches:
         note = f"{_QUERIES} of the {split} rows, chosen by chance and not by how well they go"
-        write_text(folder / "neighbors.html", render_neighbors(folder.name, searches, note))
+        write_text(folder / "neighbors.html", render_neighbors(f"{table.name}: nearest neighbors", searches, note))
