@@ -226,6 +226,6 @@ def test_a_process_killed_at_a_random_moment_is_resumed_to_the_same_files(tmp_pa
         result = timeless(folder)
         assert result.keys() == expected.keys()
         for file, content in expected.items():
-            if not others or not file.endswith(("run.json", "recipe.yaml", "report.html", "bundle.json")):
+            if not others or not file.endswith(("run.json", "recipe.yaml", "report.html", "report.md", "bundle.json")):
                 assert result[file] == content, (number, file)
     assert killed, "no process was killed: it ended before"

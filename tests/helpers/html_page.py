@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 from html.parser import HTMLParser
+from importlib.resources import files
+from pathlib import Path
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>\" onload='x' & $x$ {{ 7*7 }} \u202egnp.exe\0\x1b[31m"
 """A name that tries everything; 7*7 must not be computed."""
 
+_SCRIPT = Path(str(files("polysense.reports"))) / "templates" / "page.js"
 _VOID = {"meta", "br", "img", "hr", "input", "link"}
 
 
@@ -51,7 +57,8 @@ def assert_harmless(content: str) -> Page:
     """Nothing in a page that shows `HOSTILE` became markup, runs, or is fetched."""
     page = Page(content)
     names = {tag for tag, _ in page.tags}
-    assert not names & {"script", "link", "iframe", "object", "embed"}
+    assert not names & {"link", "iframe", "object", "embed"}
+    assert_own_script(content)
     for tag, attributes in page.tags:
         assert not any(name.startswith("on") for name in attributes), (tag, attributes)
         source = attributes.get("src")
@@ -63,5 +70,13 @@ def assert_harmless(content: str) -> Page:
     assert "<script>alert(1)</script>" in page.text, "it is there as text"
     assert "49" not in page.text or "{{ 7*7 }}" in page.text
     assert page.policy is not None
-    assert page.policy.startswith("default-src 'none'; style-src 'unsafe-inline'")
+    assert page.policy.startswith("default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-")
     return page
+
+
+def assert_own_script(content: str) -> None:
+    """A page has one script, ours, and its policy lets run that one alone."""
+    scripts = re.findall(r"<script[^>]*>(.*?)</script>", content, re.DOTALL)
+    assert scripts == [_SCRIPT.read_text(encoding="utf-8")]
+    digest = base64.b64encode(hashlib.sha256(scripts[0].encode("utf-8")).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in (Page(content).policy or "")

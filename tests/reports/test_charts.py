@@ -56,8 +56,8 @@ def test_a_bar_ends_where_its_scale_does() -> None:
 
 def test_segments_lie_where_they_are() -> None:
     listed = band([(0.5, 1.5, "dog")], 2.0, ("dog",), label="l", below=[(0.0, 9.0, "<cat>")])
-    assert 'x="250.0" y="2" width="500.0"' in listed
-    assert 'x="0.0" y="22" width="1000.0"' in listed, "cut where the row ends"
+    assert 'x="90.0" y="2" width="180.0"' in listed
+    assert 'x="0.0" y="22" width="360.0"' in listed, "cut where the row ends"
     assert "&lt;cat&gt;" in listed
 
 

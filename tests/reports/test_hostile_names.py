@@ -33,7 +33,7 @@ from polysense.reports.environment import render
 from polysense.reports.few_shot import render_few_shot
 from polysense.reports.model_card import ModelCard, render_model_card
 from polysense.reports.neighbors import Search, Tile, render_neighbors
-from polysense.reports.report import Report, render_report
+from polysense.reports.report import Report, render_markdown, render_report
 from polysense.reports.sample_log import Output, SampleRow, render_samples
 from polysense.tasks.classification.record import ClassificationTarget
 from polysense.tasks.generation.record import GenerationTarget
@@ -102,23 +102,25 @@ def simple_baselines(found: Evaluation) -> dict[str, TargetBaselines]:
 
 
 def report() -> str:
+    return render_report(hostile_report())
+
+
+def hostile_report() -> Report:
     found = evaluation()
-    return render_report(
-        Report(
-            title=HOSTILE,
-            evaluation=found,
-            num_columns=2,
-            split=HOSTILE,
-            comparisons={HOSTILE: found, "constant": constant_baseline(found, bootstrap=0)},
-            simple_baselines=simple_baselines(found),
-            fusion_weights={targets()[0].name: HOSTILE},
-            history=[{"epoch": 1, "loss": 1.0, "validation": {f"{HOSTILE}/accuracy": 0.5}}],
-            missing={HOSTILE: {HOSTILE: 0.5}},
-            facts={HOSTILE: HOSTILE},
-            settings=HOSTILE + "\n" + HOSTILE,
-            samples="samples.html",
-            pages={"map.html": HOSTILE},
-        )
+    return Report(
+        title=HOSTILE,
+        evaluation=found,
+        num_columns=2,
+        split=HOSTILE,
+        comparisons={HOSTILE: found, "constant": constant_baseline(found, bootstrap=0)},
+        simple_baselines=simple_baselines(found),
+        fusion_weights={targets()[0].name: HOSTILE},
+        history=[{"epoch": 1, "loss": 1.0, "validation": {f"{HOSTILE}/accuracy": 0.5}}],
+        missing={HOSTILE: {HOSTILE: 0.5}},
+        facts={HOSTILE: HOSTILE},
+        settings=HOSTILE + "\n" + HOSTILE,
+        samples="samples.html",
+        pages={"map.html": HOSTILE},
     )
 
 
@@ -236,15 +238,29 @@ def test_every_template_is_rendered_here(monkeypatch: pytest.MonkeyPatch) -> Non
             return real.get_template(name)
 
     monkeypatch.setattr(environment, "_environment", Watched)
-    for page in (*PAGES.values(), model_card):
+    for page in (*PAGES.values(), model_card, markdown):
         page()
-    shared = {"base.html.j2", "macros.html.j2", "importance.html.j2"}  # the last one: see test_report.py
+    # The last one: see test_report.py; and an audit's parts are rendered by their own tests.
+    shared = {"base.html.j2", "macros.html.j2", "importance.html.j2"}
+    shared |= {path.name for path in SOURCE.rglob("audit_*.j2")}
     every = {path.relative_to(SOURCE) for path in SOURCE.rglob("*.j2")}
     names = {
         path.name if path.parent.name == "templates" else f"polysense.{'.'.join(path.parent.parts)}:{path.name}"
         for path in every
     }
     assert names - shared == rendered
+
+
+def markdown() -> str:
+    return render_markdown(hostile_report())
+
+
+def test_the_markdown_has_neither_html_nor_markdown_from_outside() -> None:
+    text = markdown()
+    assert not re.search(r"<\w", text)
+    assert not {"\u202e", "\x00", "\x1b"} & set(text)
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert len(rows) > 5
 
 
 def model_card() -> str:

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from html_page import Page, assert_harmless
+from html_page import Page, assert_harmless, assert_own_script
 from rich.console import Console
 
+from polysense.core.preview import CellPreview
 from polysense.core.sample import SourceInfo, Unreadable
 from polysense.evaluation.baselines import baseline_name, constant_baseline
 from polysense.evaluation.contribution import contributions
@@ -15,7 +17,8 @@ from polysense.evaluation.evaluator import evaluate
 from polysense.evaluation.target_metrics import reported_metrics
 from polysense.reports.environment import render_section
 from polysense.reports.numerals import number
-from polysense.reports.report import Report, render_report
+from polysense.reports.report import Report, render_markdown, render_report
+from polysense.reports.sample_log import Output, SampleRow, render_samples
 from polysense.reports.terminal import importance_table, metrics_table, report_text
 from polysense.tasks.classification.report_section import confusion_section
 from polysense.tasks.generation.record import GenerationTarget
@@ -69,20 +72,27 @@ def test_the_page_says_what_was_measured(report):
     ):  # fmt: skip
         assert expected in words, expected
     assert "data:\n  table: x.csv" in page
-    assert [a["href"] for tag, a in Page(page).tags if tag == "a"] == ["map.html", "samples.html"]
+    links = [a["href"] or "" for tag, a in Page(page).tags if tag == "a"]
+    assert [link for link in links if not link.startswith("#")] == ["map.html", "samples.html"]
+    anchors = [link.removeprefix("#") for link in links if link.startswith("#")]
+    assert anchors == [a["id"] for tag, a in Page(page).tags if tag == "section"], "every section is in the contents"
+    assert len({*anchors}) == len(anchors)
+    assert anchors[0] == "label-results"
 
 
-def test_the_page_loads_nothing_and_runs_nothing(report):
+def test_the_page_loads_nothing_and_runs_its_own_script_alone(report):
     page = Page(render_report(report))
-    assert not {tag for tag, _ in page.tags} & {"script", "link", "img", "iframe", "object", "embed"}
+    assert not {tag for tag, _ in page.tags} & {"link", "img", "iframe", "object", "embed"}
     assert not any(name.startswith("on") or name == "src" for _, attributes in page.tags for name in attributes)
-    assert page.policy == "default-src 'none'; style-src 'unsafe-inline'"
+    assert_own_script(render_report(report))
+    assert page.policy is not None
+    assert page.policy.startswith("default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-")
     assert "url(" not in render_report(report)
 
 
 def test_many_classes_list_the_most_frequent_confusions(world, make_world):
     few = render_section(confusion_section(world.label, np.array([[5, 1, 0], [0, 0, 0], [2, 0, 3]])))
-    cell = {"class": "on", "style": "--p:0.833", "title": "5 of 6 class 0 predicted as class 0"}
+    cell = {"class": "cell", "style": "--p:0.833", "title": "5 of 6 class 0 predicted as class 0"}
     assert Page(few).tags.count(("td", cell)) == 1
     many = make_world(num_classes=25).label
     counts = 10 * np.eye(25, dtype=np.int64)
@@ -115,14 +125,16 @@ def test_unreadable_cells_of_every_split_are_listed(report):
 def test_an_undefined_value_says_why(world):
     nothing = evaluate(world.predict, [], world.targets)
     reason = nothing.undefined["label"]["accuracy"]
-    assert f'<span title="{reason}">–</span>' in render_report(Report(title="empty", num_columns=2, evaluation=nothing))
+    assert f'<span title="{reason}" class="why">–</span>' in render_report(
+        Report(title="empty", num_columns=2, evaluation=nothing)
+    )
 
 
 def test_the_terminal_tables_fit_80_characters(report, world):
     console = Console(file=io.StringIO(), width=80)
     console.print(metrics_table(report, world.label))
     console.print(metrics_table(report, world.price))
-    console.print(importance_table(report.contributions.targets[0]))
+    console.print(importance_table(report.contributions.targets[0], {}))
     listed = console.file.getvalue()
     assert number(report.evaluation.value("label", "log_loss")) in listed
     assert number(report.comparisons["labels only"].value("label", "accuracy")) in listed
@@ -170,11 +182,8 @@ def test_the_constant_guess_is_called_what_it_is(report, world):
     told = replace(report, comparisons={"constant": constant})
     page = "".join(Page(render_report(told)).words)
     console = Console(file=io.StringIO(), width=120)
-    for target, metric, name in (
-        (world.label, "accuracy", "majority-class baseline"),
-        (world.price, "r2", "mean baseline"),
-    ):
-        assert f"; {name} {number(constant.value(target.name, metric))}" in page
+    for target, name in ((world.label, "majority-class baseline"), (world.price, "mean baseline")):
+        assert name in page
         console.print(metrics_table(told, target))
         assert name in console.file.getvalue()
     space = RetrievalTarget(name="space", columns=("a", "b"), members=("a", "b"))
@@ -254,7 +263,59 @@ def test_what_the_epoch_was_chosen_by_is_drawn(report):
         ]
         return render_report(replace(report, history=[*losses, end]))
 
-    assert "what the epoch is chosen by" in page("label/log_loss")
-    assert "label/log_loss" in page("label/log_loss").partition("what the epoch is chosen by")[2]
-    assert "what the epoch is chosen by" not in page("label/accuracy"), "it is drawn as the headline"
+    for key, others in (("label/log_loss", 1), ("label/accuracy", 1)):
+        after = page(key).partition("what the epoch is chosen by")[2]
+        assert f">{key}</text>" in after
+        assert after.count("<figcaption>Validation</figcaption>") == others, "the other one is drawn too"
     assert "what the epoch is chosen by" not in page()
+
+
+def test_losses_of_different_kinds_share_no_axis(report):
+    with_loss = [{"epoch": i, "loss": 1.0, "validation": {"loss": 0.5, "label/log_loss": 0.1}} for i in (1, 2)]
+    without = [{"epoch": i, "loss": 1.0, "validation": {"label/log_loss": 0.1}} for i in (1, 2)]
+    for history, names in ((with_loss, ["training", "validation"]), (without, ["training"])):
+        page = render_report(replace(report, history=history))
+        (figure,) = re.findall(r"<figure><figcaption>Loss</figcaption>.*?</figure>", page)
+        assert re.findall(r'class="key"[^>]*>([^<]*)<', figure) == names
+    assert ">label/log_loss</text>" in page
+
+
+def test_no_folder_of_this_machine_is_named(report):
+    roots = ("/home/somebody/runs", "/home/somebody", "/data")
+    source = SourceInfo(table="t.csv", row=7, column="photo", file="/data/set/a.png")
+    told = replace(
+        report,
+        roots=roots,
+        unreadable={
+            "test": [Unreadable(source=source, reason="/home/somebody/runs/x: no such file in /home/somebody")]
+        },
+        environment={"command": "polysense train /data/t.csv"},
+        settings="table: /data/t.csv\nother: /database\n",
+    )
+    for text in (render_report(told), render_markdown(told)):
+        assert "somebody" not in text
+        assert "/data/" not in text
+    assert "set/a.png" in render_report(told)
+    assert "/database" in render_report(told), "another folder's name that begins alike"
+
+
+def test_a_page_has_at_most_10_mb_and_says_what_it_left_out():
+    images = [bytes([i]) * 2_000_000 for i in range(6)]
+    cell = CellPreview(column="photo", images=images, audio=[(b"x" * 100, "audio/wav")])
+    row = SampleRow(row=0, inputs=[cell], references={"y": ["a"]}, outputs={"y": [Output(epoch=1, value="a")]})
+    page = render_samples("big", [row], 1)
+    assert len(page.encode()) <= 10_000_000
+    assert page.count("data:image/jpeg") == 3
+    assert page.count("data:audio/wav") == 1, "the largest are left out"
+    assert "3 of 7 images and sounds were left out: the page would be larger than 10 MB." in page
+
+
+def test_the_markdown_says_what_the_page_says(report):
+    text = render_markdown(report)
+    for verdict in report.verdicts:
+        assert verdict.sentence() in text
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert len({line.count("|") for line in rows if "accuracy" in line or "Fused" in line}) <= 2
+    for words in ("# a run", "label, 105 test rows: Results", "Column importance", "others masked", "trained alone"):
+        assert words in text
+    assert "| Fused model | " in text

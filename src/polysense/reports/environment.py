@@ -32,7 +32,7 @@ MAX_BYTES = 10_000_000
 """Of a page; mail and pull requests take files of this size."""
 
 _MEDIA = re.compile(r'<img [^>]*src="data:[^"]*"[^>]*>|<audio [^>]*src="data:[^"]*"[^>]*></audio>')
-_LEFT_OUT = Markup('<span class="mute small">left out</span>')
+_LEFT_OUT = '<span class="mute small">left out</span>'
 _TABLE = re.compile(r"<table[ >].*?</table>", re.DOTALL)
 
 

@@ -25,9 +25,9 @@ from polysense.core.schema import Target
 from polysense.core.unsupported import Unsupported
 from polysense.data.batches.dataset import TableDataset
 from polysense.evaluation.audit.part import AuditPart
-from polysense.evaluation.baselines import CONSTANT, baseline_name
+from polysense.evaluation.baselines import CONSTANT, baseline_name, unimodal_name
 from polysense.evaluation.bootstrap import Interval
-from polysense.evaluation.contribution_result import Contributions, TargetContributions, Verdict
+from polysense.evaluation.contribution_result import ColumnContribution, Contributions, TargetContributions, Verdict
 from polysense.evaluation.evaluator import Evaluation
 from polysense.evaluation.simple_baselines import BaselineScore, TargetBaselines
 from polysense.evaluation.target_metrics import headline_metric, metrics_of, reported_metrics
@@ -37,7 +37,7 @@ from polysense.reports.environment import render, render_section
 from polysense.reports.numerals import axis_end
 from polysense.reports.reading import Reading
 
-__all__ = ["Report", "model_name", "render_markdown", "render_report", "with_contents"]
+__all__ = ["Report", "model_name", "render_markdown", "render_report", "trained_alone", "with_contents"]
 
 _DATA_URI = re.compile(r"(\"data:[^\"]*\")")
 _MAX_SUBSETS = 32
@@ -127,6 +127,13 @@ class Report:
             seed=self.seed,
         )
 
+    def trained_alone(self, target: str, column: ColumnContribution) -> Interval | None:
+        """The score of the best model that was trained on a column and no other, by the measure of its contribution."""
+        other = self.comparisons.get(unimodal_name(column.name))
+        own = None if other is None else other.metrics[target].get(str(next(iter(column.drop))))
+        known = [one for one in (column.trained_alone, own) if one is not None and math.isfinite(one.value)]
+        return max(known, key=lambda one: one.value, default=None)
+
     def without_roots(self, text: str) -> str:
         """A page or text that names no folder of this machine."""
         spelled = {each for root in self.roots if root not in ("", "/") for each in (root, html.escape(root))}
@@ -157,7 +164,7 @@ def render_report(report: Report) -> str:
     ]
     for one in measured:
         if report.contributions is not None and one.num_rows and one.columns:
-            sections.append(_importance(one, report.contributions))
+            sections.append(_importance(report, one, report.contributions))
     sections += [part.section() for part in report.audit]
     for target in evaluation.targets:
         where = task(target.task).report_section
@@ -186,6 +193,7 @@ def render_report(report: Report) -> str:
 def render_markdown(report: Report) -> str:
     """report.md: the verdict, the results and the columns, for a pull request."""
     evaluation = report.evaluation
+    measured = () if report.contributions is None else report.contributions.targets
     results = []
     for target in evaluation.targets:
         infos = reported_metrics(target, evaluation.statistics[target.name])
@@ -201,9 +209,7 @@ def render_markdown(report: Report) -> str:
         remarks_on_scores=_caveats(report),
         next_steps=_next_steps(report),
         results=results,
-        contributions=[
-            one for one in (() if report.contributions is None else report.contributions.targets) if one.num_rows
-        ],
+        contributions=[(one, trained_alone(report, one)) for one in measured if one.num_rows and one.columns],
         facts=facts,
     )
     return report.without_roots(re.sub(r"\n{3,}", "\n\n", text)).strip() + "\n"
@@ -322,7 +328,7 @@ def _simple(report: Report, target: Target) -> ReportSection:
     )
 
 
-def _importance(contribution: TargetContributions, contributions: Contributions) -> ReportSection:
+def _importance(report: Report, contribution: TargetContributions, contributions: Contributions) -> ReportSection:
     """What is lost without each column, what it gives alone and its share, and every subset's score."""
     measure = contribution.measures[0]
     scale = charts.domain([column.drop[measure] for column in contribution.ranked])
@@ -337,12 +343,18 @@ def _importance(contribution: TargetContributions, contributions: Contributions)
             "finer": contribution.measures[1:],
             "scale": scale,
             "badges": _BADGES,
-            "trained_alone": any(column.trained_alone is not None for column in contribution.columns),
+            "trained_alone": trained_alone(report, contribution),
             "confidence": contributions.confidence,
             "subsets": [(names, values[measure]) for names, values in ranked],
             "subset_scale": (max(low, -1.0), 1.0),
         },
     )
+
+
+def trained_alone(report: Report, contribution: TargetContributions) -> dict[str, Interval]:
+    """By column the score of a model of it alone, where there is one."""
+    each = {column.name: report.trained_alone(contribution.target, column) for column in contribution.columns}
+    return {name: value for name, value in each.items() if value is not None}
 
 
 def model_name(num_columns: int) -> str:
@@ -389,7 +401,7 @@ def _training(report: Report) -> dict[str, Any] | None:
     headlines = [f"{target.name}/{headline_metric(target).name}" for target in targets]
     others = [f"{target.name}/log_loss" for target in targets] if not validation else []
     figures = [
-        charts.line_chart("Validation: the epoch is chosen by this", [named_series(key)], mark=mark)
+        charts.line_chart("Validation: what the epoch is chosen by", [named_series(key)], mark=mark)
         for key in monitored
     ]
     figures += [

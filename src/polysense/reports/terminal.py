@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
@@ -12,10 +12,11 @@ from polysense.core.registry import task
 from polysense.core.schema import Target
 from polysense.escaping import joined
 from polysense.evaluation.baselines import baseline_name
+from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.contribution_result import TargetContributions, amount
 from polysense.evaluation.target_metrics import reported_metrics
 from polysense.reports.numerals import number
-from polysense.reports.report import Report, model_name
+from polysense.reports.report import Report, model_name, trained_alone
 from polysense.reports.terminal_tables import escape, plain_text, titled_table
 from polysense.reports.wrapping import WIDTH, shortened, wrapped
 
@@ -35,7 +36,8 @@ def report_text(report: Report, *, verdict: bool = True) -> str:
     lines = [line for one in report.verdicts for line in [*wrapped(one.sentence()), ""]] if verdict else []
     lines += plain_text(*(metrics_table(report, target) for target in report.evaluation.targets)).splitlines()
     if report.contributions is not None:
-        lines += ["", *plain_text(*map(importance_table, report.contributions.targets)).splitlines()]
+        tables = [importance_table(one, trained_alone(report, one)) for one in report.contributions.targets]
+        lines += ["", *plain_text(*tables).splitlines()]
         lines += ["", *wrapped(report.contributions.summary_sentence())]
     if verdict:
         remarks = dict.fromkeys(remark for one in report.verdicts for remark in one.caveats())
@@ -77,25 +79,29 @@ def metrics_table(report: Report, target: Target) -> Table:
     return table
 
 
-def importance_table(contribution: TargetContributions) -> Table:
-    """What is lost without each column, and what it gives by itself in both senses, by verdict; fits 80 characters."""
+def importance_table(contribution: TargetContributions, trained_alone: Mapping[str, Interval]) -> Table:
+    """What is lost without each column, and what it gives by itself in both senses, by verdict; fits 80 characters.
+
+    Args:
+        contribution: Of a target.
+        trained_alone: By column the score of a model of it alone.
+    """
     measure = contribution.measures[0]
     rows = f"({contribution.num_rows:,} rows)"
     table = titled_table(f"{contribution.target}: column importance {rows}")
-    trained = any(column.trained_alone is not None for column in contribution.columns)
     table.add_column("column", no_wrap=True)
     table.add_column("", no_wrap=True)
     # Heads break where they have to for 80 characters; no value does.
     unit = f"\n({measure.unit})" if measure.unit else ""
     heads = [f"drop when\nremoved{unit}", "95% CI", f"Shapley\nvalue{unit}", "others\nmasked"]
-    for head in [*heads, *(["trained\nalone"] if trained else [])]:
+    for head in [*heads, *(["trained\nalone"] if trained_alone else [])]:
         table.add_column(head, justify="right", no_wrap=True)
     styles = {"helps": "green", "hurts": "red"}
     for column in contribution.ranked:
         drop, share = column.drop[measure], column.shapley[measure]
         style = styles.get(column.verdict.value, "dim")
         between = f"{amount(measure, drop.low)} to {amount(measure, drop.high)}" if drop.has_bounds else "–"
-        alone = [] if column.trained_alone is None else [number(column.trained_alone.value)]
+        alone = [number(trained_alone[column.name].value)] if column.name in trained_alone else ["–"]
         table.add_row(
             escape(shortened(column.name, _COLUMN_WIDTH)),
             f"[{style}]{column.verdict.value}[/{style}]",
@@ -103,7 +109,7 @@ def importance_table(contribution: TargetContributions) -> Table:
             between,
             amount(measure, share.value) if math.isfinite(share.value) else "–",
             number(column.only_this[measure].value),
-            *(alone or (["–"] if trained else [])),
+            *(alone if trained_alone else []),
         )
     return table
 

@@ -252,11 +252,6 @@ def _report(
             **({} if run.folds is None else {"out-of-fold score": str(run.folds["scored"])}),
             "parameters": f"{run.bundle.info['parameters']:,}",
             **_imputed(run.bundle.info.get("impute")),
-            **{f"calibration of {name}": said for name, said in run.bundle.info.get("calibration", {}).items()},
-            **{
-                f"{'encoder' if name in run.recipe.model.encoders else 'head'} of {name}": why
-                for name, why in run.bundle.info.get("encoders", {}).items()
-            },
             "training": f"{run.training.seconds:,.0f} s, {run.training.samples_per_second:,.0f} samples/s",
             **({"left out for lack of time": "; ".join(run.left_out)} if run.left_out else {}),
         },
@@ -270,9 +265,19 @@ def _report(
         advice=run.training.advice or "",
         seed=run.recipe.training.seed,
         audit=() if run.audit is None or split.replace("_", "-") != run.audit.split else run.audit.parts,
-        environment=environment_facts(run),
+        environment={**environment_facts(run), **_model_facts(run)},
         roots=roots(run.folder, run.recipe),
     )
+
+
+def _model_facts(run: Run) -> dict[str, str]:
+    """How the model came to what it is, where that was chosen for it."""
+    info, encoders = run.bundle.info, run.recipe.model.encoders
+    chosen = info.get("encoders", {}).items()
+    return {
+        **{f"{'encoder' if name in encoders else 'head'} of {name}": why for name, why in chosen},
+        **{f"calibration of {name}": said for name, said in info.get("calibration", {}).items()},
+    }
 
 
 def _chose(run: Run, split: str) -> str:

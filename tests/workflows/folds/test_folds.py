@@ -197,7 +197,9 @@ def test_the_same_call_gives_the_same_files(finished: tuple[polysense.Run, Path]
     expected, result = timeless(run.folder), timeless(again)
     assert result.keys() == expected.keys()
     for name in expected:
-        if not name.endswith(("recipe.yaml", "run.json", "report.html", "bundle.json")):  # these name paths
+        if not name.endswith(
+            ("recipe.yaml", "run.json", "report.html", "report.md", "bundle.json")
+        ):  # these name paths
             assert result[name] == expected[name], name
     # Resumed though it is finished: nothing changes.
     polysense.fit(again, resume=True, progress=False)
@@ -231,7 +233,7 @@ def test_a_run_stopped_in_any_training_goes_on_to_the_same_files(
     expected, result = timeless(run.folder), timeless(folder)
     assert result.keys() == expected.keys()
     for name in expected:
-        if not name.endswith(("recipe.yaml", "run.json", "report.html", "bundle.json", "train.log")):
+        if not name.endswith(("recipe.yaml", "run.json", "report.html", "report.md", "bundle.json", "train.log")):
             assert result[name] == expected[name], name
 
 
