@@ -166,7 +166,7 @@ def test_check_fails_where_training_would(api: FakeApi, capsys: pytest.CaptureFi
 
 
 def test_evaluate(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", "runs/a", "t.csv", "--bootstrap", "0"]) == 0
+    assert main(["evaluate", "runs/a", "t.csv", "--bootstrap", "0", "--by", "site", "--by", "device"]) == 0
     [(name, arguments, options)] = api.calls
     assert callable(options.pop("progress"))
     assert (name, arguments) == ("evaluate", (Path("runs/a"), Path("t.csv")))
@@ -174,6 +174,7 @@ def test_evaluate(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
         "bootstrap": 0,
         "decoding": None,
         "split": None,
+        "by": ["site", "device"],
         "block_size": None,
         "exact": None,
         "root": None,

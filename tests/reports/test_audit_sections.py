@@ -8,9 +8,11 @@ from html_page import Page
 
 from polysense.core.report_section import ReportSection
 from polysense.evaluation.audit.calibration import measure_calibration
+from polysense.evaluation.audit.groups import measure_groups
 from polysense.evaluation.audit.part import AuditPart
 from polysense.evaluation.audit.slices import measure_slices
 from polysense.reports.environment import render_section
+from polysense.reports.groups import groups_text
 from polysense.tasks.classification.record import ClassificationTarget
 
 LABEL = ClassificationTarget(name="<y>", columns=("y",), classes=("<a>", "b"), class_counts=(5, 5))
@@ -52,3 +54,12 @@ def test_slices_are_drawn() -> None:
         own["predicted"] = np.where([kind == "c" for kind in kinds], own["truth"], 1 - own["truth"])
         markup = drawn(measure_slices(audit_input(LABEL, own, {"<kind>": kinds})))
         assert "&lt;kind&gt; = &lt;b&gt;" in markup or num_rows == 3
+
+
+def test_groups_are_drawn_and_printed() -> None:
+    kinds = [("<b>", "[red]c", None)[i % 3] for i in range(200)] + ["few"] * 3
+    part = measure_groups(audit_input(LABEL, statistics(203), {"<kind>": kinds}), "<kind>")
+    assert "too few rows" in drawn(part)
+    text = groups_text(part)
+    assert "[red]c" in text
+    assert max(map(len, text.splitlines()[: len(part.groups) + 4])) <= 80

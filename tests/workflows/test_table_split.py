@@ -122,3 +122,15 @@ def test_a_bundle_saved_elsewhere_knows_the_training_table(by_chance: Path, tmp_
         assert str(tmp_path) not in (place / "bundle.json").read_text()
         assert len(part_of(load(place), table, "test")) == size
         assert len(part_of(bundle, table, "test")) == size
+
+
+def test_scores_by_a_column_that_the_model_does_not_read(by_column: Bundle, frame: pl.DataFrame) -> None:
+    scores = polysense.evaluate(by_column, frame, bootstrap=20, by=["split"])
+
+    (groups,) = scores.groups
+    assert {group.value: group.num for group in groups.groups} == {"train": 40, "dev": 20, "test": 20}
+    assert "label by split" in scores.text()
+    assert max(map(len, scores.text().splitlines())) <= 80
+    assert scores.as_json()["groups"][0]["groups"][0]["value"] == "train"
+    with pytest.raises(TableError, match="no column to group by 'splt'; did you mean 'split'"):
+        polysense.evaluate(by_column, frame, bootstrap=0, by=["splt"])

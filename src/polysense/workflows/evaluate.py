@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from polysense.bundle import Bundle, as_bundle
 from polysense.core.logs import get_logger, warn_of_each
-from polysense.data.tables.sources import read_table
+from polysense.data.batches.dataset import TableDataset
+from polysense.data.tables.sources import Table, read_table
 from polysense.errors import TableError
 from polysense.escaping import joined, preformatted, visible
+from polysense.evaluation.audit.groups import Groups, measure_groups
+from polysense.evaluation.audit.part import AuditInput
 from polysense.evaluation.baselines import CONSTANT, baselines_json, constant_baseline
 from polysense.evaluation.evaluator import Evaluation
 from polysense.nn.decoding.options import DecodingOptions
+from polysense.reports.groups import groups_text
 from polysense.reports.report import Report
 from polysense.reports.terminal import report_text
 from polysense.reports.wrapping import wrapped
@@ -39,6 +43,7 @@ class Scores:
         baselines: On the same rows: "constant" (the most frequent class, the mean or the most frequent text), and where
             a target is a text "shuffled inputs", the same model with every row's media taken from another row.
         warnings: Per column what could be read and still means little to the model: categories that it does not know.
+        groups: The scores by each column that was named, for each target.
     """
 
     table: str
@@ -46,6 +51,7 @@ class Scores:
     num_columns: int
     baselines: Mapping[str, Evaluation]
     warnings: tuple[str, ...] = ()
+    groups: tuple[Groups, ...] = ()
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -59,6 +65,7 @@ class Scores:
             "metrics": self.metrics,
             "baselines": baselines_json(self.baselines),
             **self.evaluation.as_summary_json(),
+            **({"groups": [{"target": each.target, **each.record()} for each in self.groups]} if self.groups else {}),
             "warnings": list(self.warnings),
             "unreadable": [cell.as_dict() for cell in self.evaluation.unreadable],
         }
@@ -79,6 +86,8 @@ class Scores:
             comparisons=self.baselines,
         )
         lines = report_text(report).splitlines()
+        for groups in self.groups:
+            lines += ["", *groups_text(groups).splitlines()]
         cells = self.evaluation.unreadable
         for cell in cells[:10]:
             lines += wrapped(f"unreadable, counted as missing: {cell}", hanging="  ")
@@ -96,6 +105,7 @@ def evaluate(
     seed: int = 0,
     decoding: DecodingOptions | None = None,
     split: str | None = None,
+    by: Sequence[str] = (),
     block_size: int | None = None,
     exact: bool | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -111,6 +121,8 @@ def evaluate(
         decoding: As in `predict`.
         split: The part of the table that is scored, as the model's recipe splits it: "test", "validation", "train" or
             "all". By default all rows, with a warning if the model is known to have been trained on some of them.
+        by: Columns of the table, whether the model reads them or not: every metric is given for each of their values
+            too, and the gap between the best and the worst.
         block_size: As in `predict`.
         exact: As in `predict`.
         progress: Called with the rows that are done and the rows there are; those of the blind control count too.
@@ -123,6 +135,8 @@ def evaluate(
     for target in loaded.schema.targets:
         for column in target.columns:
             table.require(column, "target column")
+    for column in by:
+        table.require(column, "column to group by")
     warnings = warn_of_each(_log, loaded.processor.unfamiliar(table))
     blind = shuffled_inputs(table, loaded.schema, seed)
     total = len(table) * (1 if blind is None else 2)
@@ -143,4 +157,28 @@ def evaluate(
         num_columns=len(loaded.schema.columns),
         baselines=baselines,
         warnings=warnings,
+        groups=_groups(loaded, table, evaluation, by, bootstrap, seed),
     )
+
+
+def _groups(
+    bundle: Bundle, table: Table, evaluation: Evaluation, by: Sequence[str], bootstrap: int, seed: int
+) -> tuple[Groups, ...]:
+    """By each of some columns each target's scores."""
+    dataset = TableDataset(table, bundle.processor) if by else None
+    results = []
+    for target in evaluation.targets:
+        for column in by:
+            assert dataset is not None
+            asked = AuditInput(
+                target=target,
+                split=table.name,
+                statistics=evaluation.statistics[target.name],
+                rows=evaluation.rows,
+                dataset=dataset,
+                clusters=evaluation.clusters,
+                bootstrap=bootstrap,
+                seed=seed,
+            )
+            results.append(measure_groups(asked, column))
+    return tuple(results)

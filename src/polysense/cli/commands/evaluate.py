@@ -26,6 +26,14 @@ def evaluate(
             "rows, as by default, without a warning if some of them were trained on.",
         ),
     ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Score each value of this column too, with the gap between the best and the worst; may be given "
+            "several times.",
+        ),
+    ] = None,
     bootstrap: Annotated[
         int, typer.Option(metavar="N", min=0, max=100_000, help="Resamplings for the intervals; 0 leaves them out.")
     ] = 1000,
@@ -45,6 +53,7 @@ def evaluate(
             bootstrap=bootstrap,
             decoding=decoding,
             split=split,
+            by=by or (),
             block_size=block_size,
             exact=exact,
             root=media_root(table, inside_only),

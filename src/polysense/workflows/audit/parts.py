@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from polysense.evaluation.audit.calibration import measure_calibration
+from polysense.evaluation.audit.groups import measure_groups
 from polysense.evaluation.audit.part import AuditInput, AuditPart
 from polysense.evaluation.audit.slices import measure_slices
 from polysense.evaluation.audit.subsets import subsets
@@ -41,10 +42,17 @@ def _subsets(subject: AuditSubject) -> list[AuditPart]:
     return [part for part in parts if part is not None]
 
 
+def _by_columns(subject: AuditSubject) -> list[AuditPart]:
+    """The scores of each target by each of the columns that are named."""
+    targets = [target for target in subject.evaluation.targets if subject.evaluation.num_counted(target.name)]
+    return [measure_groups(subject.input(target), column) for target in targets for column in subject.by]
+
+
 MAKERS: tuple[PartMaker, ...] = (
     _subsets,
     of_statistics(measure_calibration),
     of_statistics(measure_slices),
+    _by_columns,
     # Last, for they take the time that is left.
     probes,
 )

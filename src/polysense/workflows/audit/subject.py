@@ -43,6 +43,7 @@ class AuditSubject:
         seed: Of every draw.
         bootstrap: Resamples for the intervals; 0 gives values only.
         confidence: Of the intervals.
+        by: Columns of the table whose values are scored one by one.
     """
 
     bundle: Bundle
@@ -59,6 +60,7 @@ class AuditSubject:
     seed: int = 0
     bootstrap: int = 1000
     confidence: float = 0.95
+    by: tuple[str, ...] = ()
 
     @cached_property
     def dataset(self) -> TableDataset:
