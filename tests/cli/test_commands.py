@@ -188,7 +188,7 @@ def test_audit(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
         (
             "audit",
             (Path("runs/a"), Path("t.csv")),
-            {"full": True, "split": "test", "output": Path("out"), "bootstrap": 1000, "root": None},
+            {"full": True, "split": "test", "by": (), "output": Path("out"), "bootstrap": 1000, "root": None},
         )
     ]
     assert capsys.readouterr().out.endswith("audited\n")

@@ -8,7 +8,8 @@ from html_page import Page
 
 from polysense.core.report_section import ReportSection
 from polysense.evaluation.audit.calibration import measure_calibration
-from polysense.evaluation.audit.groups import measure_groups
+from polysense.evaluation.audit.conformal import measure_conformal
+from polysense.evaluation.audit.groups import ByColumns, measure_groups
 from polysense.evaluation.audit.part import AuditPart
 from polysense.evaluation.audit.slices import measure_slices
 from polysense.reports.environment import render_section
@@ -59,7 +60,15 @@ def test_slices_are_drawn() -> None:
 def test_groups_are_drawn_and_printed() -> None:
     kinds = [("<b>", "[red]c", None)[i % 3] for i in range(200)] + ["few"] * 3
     part = measure_groups(audit_input(LABEL, statistics(203), {"<kind>": kinds}), "<kind>")
-    assert "too few rows" in drawn(part)
+    assert "too few rows" in drawn(ByColumns(target="<y>", columns=(part, part)))
     text = groups_text(part)
     assert "[red]c" in text
     assert max(map(len, text.splitlines()[: len(part.groups) + 4])) <= 80
+
+
+def test_conformal_sets_are_drawn() -> None:
+    kinds = [("<b>", "c")[i % 2] for i in range(200)]
+    markup = drawn(measure_conformal(audit_input(LABEL, statistics(200), {"<kind>": kinds}, by=("<kind>",))))
+    assert "&lt;kind&gt;" in markup
+    few = {name: values[:5] for name, values in statistics(200).items()}
+    drawn(measure_conformal(audit_input(LABEL, statistics(200), calibration=few)))

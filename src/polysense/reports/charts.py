@@ -401,7 +401,7 @@ def plane(
                 few = len(finite) <= _FEW_DOTS
                 dot = {"class_": f"dot {each.color}", "stroke": "none", "cx": x, "cy": y, "r": 3.5 if few else 2}
                 marks.append(tag("circle", **dot, fill_opacity=None if few else 0.55))
-    return _figure(title, marks, right + 14, bottom + 40, label=label)
+    return _figure(title, marks, right + 14, bottom + 40, label=label, style="max-width: 480px")
 
 
 def band(

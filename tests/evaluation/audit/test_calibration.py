@@ -67,7 +67,7 @@ def test_wrong_probabilities_are_found(sharpness: float, word: str) -> None:
     assert part is not None
     (sentence,) = part.findings()
     assert sentence.startswith(f"The model is {word} by ")
-    assert "on 400 rows of test" in sentence
+    assert "on 400 test rows" in sentence
     assert part.adaptive_error.value > 0.08
     assert {metric.name for metric in part.metrics} == {"ece", "ece_debiased", "brier", "log_loss"}
     assert sum(each.num for each in part.bins) == 400
@@ -132,4 +132,15 @@ def test_labels_of_one_row_are_drawn_together() -> None:
     part = measure_calibration(audit_input(target, statistics))
     assert part is not None
     assert part.num == 100
-    assert part.judgments == "labels of rows"
+    assert part.judgments == "labels"
+
+
+def test_few_rows_that_are_all_right_do_not_make_a_model_underconfident() -> None:
+    """72 of 72 may well be 99 of 100."""
+    statistics = predictions(72, 1.0)
+    statistics["truth"] = statistics["predicted"]
+    statistics["probabilities"] = np.full((72, 3), 0.005, dtype=np.float32)
+    statistics["probabilities"][np.arange(72), statistics["predicted"]] = 0.99
+    part = measure_calibration(audit_input(LABEL, statistics))
+    assert part is not None
+    assert part.findings()[0].startswith("Neither")

@@ -106,3 +106,14 @@ def test_a_lower_error_is_better_and_no_resamples_give_values_only() -> None:
 def test_a_column_that_is_not_there_is_named() -> None:
     with pytest.raises(TableError, match="no column to group by 'sit'"):
         measure_groups(audit_input(LABEL, judged(np.full(30, 0.8)), {"site": ["x"] * 30}), "sit")
+
+
+def test_a_group_that_is_right_throughout_may_be_wrong_elsewhere() -> None:
+    correct = np.array([1.0] * 22 + [1.0] * 20 + [0.0] * 2)
+    statistics = judged(np.ones(44))
+    statistics["predicted"] = np.where(correct > 0, statistics["truth"], 1 - statistics["truth"])
+    part = measure_groups(audit_input(LABEL, statistics, {"site": ["x"] * 22 + ["z"] * 22}), "site")
+    assert part.gap is not None
+    assert part.gap.low < 0 < part.gap.value
+    alike = measure_groups(audit_input(LABEL, judged(np.ones(60)), {"site": ["x", "z"] * 30}), "site")
+    assert alike.findings() == ["site: accuracy is the same in every group that is scored, 1.000."]

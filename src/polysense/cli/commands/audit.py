@@ -9,7 +9,7 @@ import typer
 
 from polysense.cli import console
 from polysense.cli.arguments import media_root, on_device
-from polysense.cli.commands.options import Bundle, Device, InsideOnly, Json, Table
+from polysense.cli.commands.options import Bundle, By, Device, InsideOnly, Json, Table
 
 __all__ = ["audit"]
 
@@ -25,6 +25,7 @@ def audit(
         str | None,
         typer.Option(metavar="PART", help="test, validation or train: only these rows, as in evaluate; all: all rows."),
     ] = None,
+    by: By = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="A folder for audit.json.")
     ] = None,
@@ -47,6 +48,7 @@ def audit(
             table,
             full=full,
             split=split,
+            by=by or (),
             output=output,
             bootstrap=bootstrap,
             root=media_root(table, inside_only),

@@ -8,7 +8,7 @@ import typer
 
 from polysense.cli import console
 from polysense.cli.arguments import media_root, on_device
-from polysense.cli.commands.options import BlockSize, Bundle, Decoding, Device, Exact, InsideOnly, Json, Table
+from polysense.cli.commands.options import BlockSize, Bundle, By, Decoding, Device, Exact, InsideOnly, Json, Table
 from polysense.cli.progress import rows_done
 
 __all__ = ["evaluate"]
@@ -26,14 +26,7 @@ def evaluate(
             "rows, as by default, without a warning if some of them were trained on.",
         ),
     ] = None,
-    by: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="Score each value of this column too, with the gap between the best and the worst; may be given "
-            "several times.",
-        ),
-    ] = None,
+    by: By = None,
     bootstrap: Annotated[
         int, typer.Option(metavar="N", min=0, max=100_000, help="Resamplings for the intervals; 0 leaves them out.")
     ] = 1000,

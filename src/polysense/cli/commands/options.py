@@ -11,6 +11,7 @@ __all__ = [
     "BatchSize",
     "BlockSize",
     "Bundle",
+    "By",
     "CsvSafe",
     "Decoding",
     "Device",
@@ -43,6 +44,15 @@ BlockSize: TypeAlias = Annotated[
         metavar="ROWS",
         help="Rows that are computed together, if not as many as the model's recipe says: 1, or a multiple of 32. "
         "Another number gives other last bits.",
+    ),
+]
+By: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--by",
+        metavar="COLUMN",
+        help="Score each value of this column too, with the gap between the best and the worst; may be given several "
+        "times.",
     ),
 ]
 CsvSafe: TypeAlias = Annotated[

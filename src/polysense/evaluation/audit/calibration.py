@@ -32,6 +32,7 @@ __all__ = ["Calibration", "ReliabilityBin", "equal_count_bins", "measure_calibra
 
 _MOST_BINS = 15
 _ROWS_PER_BIN = 20
+_FEWEST_OF_EACH = 5  # that came true, and that did not
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,20 +106,23 @@ class Calibration(AuditPart):
         if self.num < FEWEST_ROWS:
             return [f"{self.num} {self.judgments} are too few to judge the probabilities; {FEWEST_ROWS} are needed."]
         mean = float(np.average([each.mean for each in self.bins], weights=[each.num for each in self.bins]))
-        gap = f"{100 * abs(self.excess.value):.1f} pp"
-        bounds = ""
-        if self.excess.has_bounds:
-            low, high = sorted((100 * self.excess.low, 100 * self.excess.high))
-            bounds = f" ({100 * self.confidence:g}% CI {low:+.1f} to {high:+.1f} pp)"
-        means = f"the mean probability of {self.event} is {mean:.3f}, and it holds in {mean - self.excess.value:.3f}"
-        where = f"on {self.num:,} {self.judgments} of {self.split}"
-        if not self.excess.has_bounds or self.excess.low <= 0 <= self.excess.high:
-            return [f"Neither overconfidence nor underconfidence is measured {where}: {means}{bounds}."]
+        share = mean - self.excess.value
+        means = f"the mean probability of {self.event} is {mean:.3f}, and it comes true in {share:.1%}"
+        where = f"on {self.num:,} {self.split} {self.judgments}"
+        low, high = 100 * self.excess.low, 100 * self.excess.high
+        if not self.excess.has_bounds or low <= 0 <= high:
+            bounds = f"; the gap is {low:+.1f} to {high:+.1f} pp ({100 * self.confidence:g}% CI)"
+            return [
+                f"Neither overconfidence nor underconfidence is measured {where}: {means}"
+                f"{bounds if self.excess.has_bounds else ''}."
+            ]
+        low, high = sorted((abs(low), abs(high)))
+        gap = f"{100 * abs(self.excess.value):.1f} pp ({low:.1f} to {high:.1f})"
         if self.is_of_predicted_class:
             word = "overconfident" if self.excess.value > 0 else "underconfident"
-            return [f"The model is {word} by {gap}{bounds} {where}: {means}."]
+            return [f"The model is {word} by {gap} {where}: {means}."]
         word = "too high" if self.excess.value > 0 else "too low"
-        return [f"Probabilities of {self.event} are {word} by {gap}{bounds} {where}: {means}."]
+        return [f"Probabilities of {self.event} are {word} by {gap} {where}: {means}."]
 
 
 def measure_calibration(asked: AuditInput) -> Calibration | None:
@@ -192,7 +196,12 @@ def measure_calibration(asked: AuditInput) -> Calibration | None:
         is_of_predicted_class=not is_binary,
         bins=tuple(bins),
         adaptive_error=interval(float(value["error"][0]), resampled["error"], asked.confidence),
-        excess=interval(float(value["excess"][0]), resampled["excess"], asked.confidence),
+        excess=_widened(
+            interval(float(value["excess"][0]), resampled["excess"], asked.confidence),
+            float(happened.mean()),
+            len(np.unique(rows if clusters is None else clusters[place])),
+            asked.confidence,
+        ),
         metrics={
             each: metric_interval(
                 each,
@@ -206,6 +215,17 @@ def measure_calibration(asked: AuditInput) -> Calibration | None:
         },
         is_of_groups=clusters is not None,
         confidence=asked.confidence,
+    )
+
+
+def _widened(excess: Interval, share: float, num_units: int, confidence: float) -> Interval:
+    """The excess over a share that few units tell from 0 or 1, of which a bootstrap sees too little."""
+    hits = round(share * num_units)
+    if not excess.has_bounds or min(hits, num_units - hits) >= _FEWEST_OF_EACH:
+        return excess
+    low, high = binomial_interval(hits, num_units, confidence)
+    return Interval(
+        excess.value, min(excess.low, excess.value + share - high), max(excess.high, excess.value + share - low)
     )
 
 

@@ -71,6 +71,7 @@ class AuditInput:
         bootstrap: Resamples for the intervals; 0 gives values only.
         confidence: Of the intervals.
         is_full: Whether everything is asked for; else what is quick.
+        by: Columns of the table that rows are grouped by.
     """
 
     target: Target
@@ -84,6 +85,7 @@ class AuditInput:
     bootstrap: int = 1000
     confidence: float = 0.95
     is_full: bool = False
+    by: tuple[str, ...] = ()
 
     @property
     def counted(self) -> np.ndarray:

@@ -128,8 +128,8 @@ class Slices(AuditPart):
             return [f"No column cuts the rows into two parts of at least {FEWEST_ROWS} rows."]
         if not self.worst:
             return [
-                f"No slice of the rows is worse than the others beyond chance: {self.num_tried:,} were tried, and "
-                f"{self.score} was corrected for all of them."
+                f"No slice of the rows is worse than the others in {self.score} beyond chance; {self.num_tried:,} were "
+                "tried, which is corrected for."
             ]
         sentences = []
         for each in self.worst[:_MOST_SENTENCES]:
@@ -210,11 +210,12 @@ def find_slices(
 
     def described(index: int) -> Slice:
         own = values[inside[index]]
+        groups = None if clusters is None else clusters[inside[index]]
         corrected = float((1 + np.count_nonzero(largest >= abs(observed[index]))) / (len(largest) + 1))
         return Slice(
             words=candidates[index].words,
             num=len(own),
-            score=_interval(own, score.is_share, critical, None if clusters is None else clusters[inside[index]]),
+            score=_interval(own, score.is_share, float(values.std()), critical, groups),
             elsewhere=float(values[outside[index]].mean()),
             p_value=corrected,
             is_claimed=bool(observed[index] < -critical),
@@ -293,7 +294,7 @@ def _largest(left: np.ndarray, right: np.ndarray, errors: np.ndarray) -> np.ndar
     return result
 
 
-def _interval(own: np.ndarray, is_share: bool, critical: float, clusters: np.ndarray | None) -> Interval:
+def _interval(own: np.ndarray, is_share: bool, spread: float, critical: float, clusters: np.ndarray | None) -> Interval:
     """The slice's own score; as many standard errors wide as the claims ask for."""
     mean, num = float(own.mean()), len(own)
     if is_share and clusters is None:
@@ -303,7 +304,8 @@ def _interval(own: np.ndarray, is_share: bool, critical: float, clusters: np.nda
     if clusters is not None:
         group = np.unique(clusters, return_inverse=True)[1]
         deviations = np.bincount(group, weights=deviations).astype(np.float64)
-    error = math.sqrt(float((deviations**2).sum())) / num
+    # Rows that are all alike say nothing of how far others lie apart.
+    error = math.sqrt(float((deviations**2).sum())) / num or spread / math.sqrt(num)
     low, high = mean - critical * error, mean + critical * error
     return Interval(mean, max(low, 0.0), min(high, 1.0)) if is_share else Interval(mean, low, high)
 

@@ -117,7 +117,7 @@ class MultilabelSpec(ValueTaskSpec[MultilabelTarget]):
             probabilities=np.column_stack([1 - has, has]),
             truth=statistics["truth"][rows].reshape(-1).astype(np.int64),
             rows=np.repeat(rows, len(target.classes)),
-            judgments=("label of a row", "labels of rows"),
+            judgments=("label of a row", "labels"),
             metrics=("log_loss",),
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,7 @@ def audit(
     *,
     full: bool = False,
     split: str | None = None,
+    by: Sequence[str] = (),
     output: str | Path | None = None,
     root: str | Path | None = None,
     bootstrap: int = 1000,
@@ -97,6 +99,7 @@ def audit(
             the audit is over after a quarter of the training's time or after a minute, whichever is more, and lists
             what it left out.
         split: The part of the table that is audited, as in `evaluate`.
+        by: Columns of the table whose values are scored one by one, as in `evaluate`.
         output: A folder for audit.json; None writes nothing.
         root: The folder that media paths are relative to; by default the table's own.
         bootstrap: Resamples for the intervals; 0 gives values only.
@@ -112,6 +115,8 @@ def audit(
     for target in loaded.schema.targets:
         for column in target.columns:
             table.require(column, "target column")
+    for column in by:
+        table.require(column, "column to group by")
     warn_of_each(_log, loaded.processor.unfamiliar(table))
     folder = None if output is None else named_path(output)
     deadline = audit_deadline(float(loaded.info.get("seconds", 0.0)), is_full=full, fewest=_SECONDS_ON_REQUEST)
@@ -142,6 +147,7 @@ def audit(
         training=apart.get("train"),
         seed=seed,
         bootstrap=bootstrap,
+        by=tuple(by),
     )
     result = audit_subject(subject, seconds=time.monotonic() - started)
     if folder is not None:

@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from polysense.evaluation.audit.calibration import measure_calibration
-from polysense.evaluation.audit.groups import measure_groups
+from polysense.evaluation.audit.conformal import measure_conformal
+from polysense.evaluation.audit.groups import ByColumns, measure_groups
 from polysense.evaluation.audit.part import AuditInput, AuditPart
 from polysense.evaluation.audit.slices import measure_slices
 from polysense.evaluation.audit.subsets import subsets
+from polysense.workflows.audit.mistakes import measure_mistakes
 from polysense.workflows.audit.probing import probes
 from polysense.workflows.audit.subject import AuditSubject
 
@@ -45,14 +47,21 @@ def _subsets(subject: AuditSubject) -> list[AuditPart]:
 def _by_columns(subject: AuditSubject) -> list[AuditPart]:
     """The scores of each target by each of the columns that are named."""
     targets = [target for target in subject.evaluation.targets if subject.evaluation.num_counted(target.name)]
-    return [measure_groups(subject.input(target), column) for target in targets for column in subject.by]
+    return [
+        ByColumns(
+            target=target.name, columns=tuple(measure_groups(subject.input(target), column) for column in subject.by)
+        )
+        for target in (targets if subject.by else ())
+    ]
 
 
 MAKERS: tuple[PartMaker, ...] = (
     _subsets,
     of_statistics(measure_calibration),
     of_statistics(measure_slices),
+    of_statistics(measure_conformal),
     _by_columns,
+    measure_mistakes,
     # Last, for they take the time that is left.
     probes,
 )

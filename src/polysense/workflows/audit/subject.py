@@ -99,4 +99,5 @@ class AuditSubject:
             bootstrap=self.bootstrap,
             confidence=self.confidence,
             is_full=self.is_full,
+            by=self.by,
         )
