@@ -11,10 +11,13 @@ from polysense.evaluation.audit.calibration import measure_calibration
 from polysense.evaluation.audit.conformal import measure_conformal
 from polysense.evaluation.audit.groups import ByColumns, measure_groups
 from polysense.evaluation.audit.part import AuditPart
+from polysense.evaluation.audit.residuals import measure_residuals
 from polysense.evaluation.audit.slices import measure_slices
+from polysense.evaluation.audit.thresholds import measure_thresholds
 from polysense.reports.environment import render_section
 from polysense.reports.groups import groups_text
 from polysense.tasks.classification.record import ClassificationTarget
+from polysense.tasks.regression.record import RegressionTarget
 
 LABEL = ClassificationTarget(name="<y>", columns=("y",), classes=("<a>", "b"), class_counts=(5, 5))
 
@@ -72,3 +75,19 @@ def test_conformal_sets_are_drawn() -> None:
     assert "&lt;kind&gt;" in markup
     few = {name: values[:5] for name, values in statistics(200).items()}
     drawn(measure_conformal(audit_input(LABEL, statistics(200), calibration=few)))
+
+
+def test_thresholds_are_drawn() -> None:
+    for num_rows in (6, 200):
+        markup = drawn(measure_thresholds(audit_input(LABEL, statistics(num_rows))))
+        assert ("ROC curve" in markup) is (num_rows == 200)
+
+
+def test_residuals_are_drawn() -> None:
+    price = RegressionTarget(name="<p>", columns=("<p>",), mean=(0.0,), std=(1.0,), units=("<EUR>",))
+    draws = np.random.default_rng(0)
+    for num_rows in (3, 700):
+        truth = draws.normal(size=(num_rows, 1)).astype(np.float32)
+        own = {"present": np.ones(num_rows, dtype=bool), "truth": truth, "predicted": truth / 2}
+        markup = drawn(measure_residuals(audit_input(price, own)))
+        assert "&lt;EUR&gt;" in markup

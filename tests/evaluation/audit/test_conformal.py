@@ -62,7 +62,8 @@ def test_a_group_that_is_covered_less_is_named() -> None:
     part = measure_conformal(audit_input(LABEL, statistics, {"site": site.tolist()}, by=("site",)))
     assert part is not None
     first, second = part.findings()
-    assert first.startswith("Sets that are to hold the truth in 90% hold it in 9")
+    assert first.startswith("Sets that are to hold the truth in 90% hold it in ")
+    assert abs(part.coverages[0].coverage.value - LEVEL) < 0.03
     assert "rows with site = z the sets hold the truth in" in second
     assert sum(part.coverages[0].sizes.values()) == pytest.approx(1.0)
     assert {group.source for group in part.coverages[0].groups} == {"true class", "site"}

@@ -19,9 +19,9 @@ from jaxtyping import Float
 from polysense.core.audit_answers import ConformalSets
 from polysense.core.json import JsonValue
 from polysense.core.metric import Statistics, higher
-from polysense.core.random import permutation
 from polysense.core.registry import task
 from polysense.core.unsupported import Unsupported
+from polysense.evaluation.audit.apart import NUM_FOLDS, folds_of
 from polysense.evaluation.audit.groups import FEWEST_ROWS, MISSING
 from polysense.evaluation.audit.part import AuditInput, AuditPart
 from polysense.evaluation.audit.traits import column_values
@@ -32,7 +32,6 @@ __all__ = ["Conformal", "Coverage", "GroupCoverage", "measure_conformal"]
 LEVEL = 0.9
 """The share of rows whose truth the sets are to hold."""
 
-_FOLDS = 10
 _MOST_GROUPS = 20
 _MOST_SIZES = 12
 _COVERAGE = higher("coverage", "Share of the rows whose set holds the truth.", is_share=True)
@@ -169,11 +168,11 @@ def measure_conformal(asked: AuditInput) -> Conformal | None:
         sets = fit(asked.target, asked.calibration, asked.statistics, LEVEL)
         fitted_on = f"{int(asked.calibration['present'].sum()):,} validation rows"
     else:
-        folds = _folds(asked)
+        folds = folds_of(asked)
         if folds is None:
             return None
         parts = []
-        for fold in range(_FOLDS):
+        for fold in range(NUM_FOLDS):
             judged = np.flatnonzero(folds == fold)
             others = np.flatnonzero((folds != fold) & (folds >= 0))
             parts.append((judged, fit(asked.target, _rows(asked, others), _rows(asked, judged), LEVEL)))
@@ -188,19 +187,6 @@ def measure_conformal(asked: AuditInput) -> Conformal | None:
         coverages=tuple(_coverage(asked, each, sources) for each in sets),
         confidence=asked.confidence,
     )
-
-
-def _folds(asked: AuditInput) -> np.ndarray | None:
-    """A part for each evaluated row, -1 where it does not count, groups kept whole; None where there are too few."""
-    counted = asked.counted
-    units = counted if asked.clusters is None else asked.clusters[counted]
-    names, members = np.unique(units, return_inverse=True)
-    if len(names) < _FOLDS:
-        return None
-    of_unit = permutation(len(names), asked.seed, "conformal folds") % _FOLDS
-    folds = np.full(len(asked.rows), -1)
-    folds[counted] = of_unit[members]
-    return folds
 
 
 def _rows(asked: AuditInput, positions: np.ndarray) -> Statistics:

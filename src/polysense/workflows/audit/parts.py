@@ -9,8 +9,10 @@ from polysense.evaluation.audit.calibration import measure_calibration
 from polysense.evaluation.audit.conformal import measure_conformal
 from polysense.evaluation.audit.groups import ByColumns, measure_groups
 from polysense.evaluation.audit.part import AuditInput, AuditPart
+from polysense.evaluation.audit.residuals import measure_residuals
 from polysense.evaluation.audit.slices import measure_slices
 from polysense.evaluation.audit.subsets import subsets
+from polysense.evaluation.audit.thresholds import measure_thresholds
 from polysense.workflows.audit.mistakes import measure_mistakes
 from polysense.workflows.audit.probing import probes
 from polysense.workflows.audit.subject import AuditSubject
@@ -60,6 +62,8 @@ MAKERS: tuple[PartMaker, ...] = (
     of_statistics(measure_calibration),
     of_statistics(measure_slices),
     of_statistics(measure_conformal),
+    of_statistics(measure_thresholds),
+    of_statistics(measure_residuals),
     _by_columns,
     measure_mistakes,
     # Last, for they take the time that is left.
