@@ -63,6 +63,7 @@ class ConformalSets:
         method: How they are made, with its source.
         covered: Of each row 1 where its set holds the truth, 0 where it does not, NaN where that is not known.
         sizes: Of each row's set; NaN where it has none, infinite where nothing is left out.
+        noun: What several are called: "sets", "intervals".
         size: What the sizes are, in words: "classes in a set", "width of an interval".
     """
 
@@ -71,6 +72,7 @@ class ConformalSets:
     method: str
     covered: Float[np.ndarray, " rows"]
     sizes: Float[np.ndarray, " rows"]
+    noun: str
     size: str
 
 

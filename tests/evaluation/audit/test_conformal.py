@@ -92,7 +92,7 @@ def test_too_few_rows_and_other_tasks_have_none() -> None:
     assert measure_conformal(audit_input(LABEL, classes(9, 0))) is None
     part = measure_conformal(audit_input(PRICE, numbers(12, 0), calibration=numbers(5, 0)))
     assert part is not None
-    assert part.findings() == ["there are too few rows to fit sets that leave anything out at 90%."]
+    assert part.findings() == ["There are too few rows to fit intervals that leave anything out at 90%."]
     to_json(part.record())
     tags = TaggingTarget(name="y", columns=("y",), classes=("a",), class_lengths=(0.1,), over="t")
     assert measure_conformal(audit_input(tags, {"present": np.ones(30, dtype=bool)})) is None

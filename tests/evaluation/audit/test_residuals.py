@@ -67,10 +67,6 @@ def test_coverage_is_counted_exactly() -> None:
     hits, total = int(inside[known].sum()), int(known.sum())
     assert number.coverage.value == pytest.approx(hits / total)
     assert (number.coverage.low, number.coverage.high) == pytest.approx(binomial_interval(hits, total))
-    assert "Intervals of price that are to hold 90% of the values hold " in part.findings()[1]
-    narrow = measure_residuals(audit_input(PRICE, statistics | {"low": statistics["predicted"] - 0.1}))
-    assert narrow is not None
-    assert narrow.findings()[1].endswith("which is too few.")
     to_json(part.record())
 
 

@@ -57,9 +57,3 @@ def test_what_does_not_fit_the_page_is_only_named(subject: AuditSubject, monkeyp
     assert [[each.row for each in seen] for seen in part.seen] == [[each.row for each in seen] for seen in whole.seen]
     assert not any(each.inputs or each.outputs for seen in part.seen for each in seen)
     Page(str(render_section(part.section())))
-
-
-def test_where_no_time_is_left_it_is_listed(subject: AuditSubject) -> None:
-    late = AuditSubject(**{**vars(subject), "deadline": Deadline(0.0)})
-    assert measure_mistakes(late) == []
-    assert late.deadline.left_out[0].startswith("the worst predictions of embedding (about ")

@@ -66,6 +66,7 @@ class Coverage:
         num: Rows that are judged.
         coverage: The share of them whose set holds the truth.
         size: The mean size; NaN where a set is not bounded.
+        noun: What the sets are called.
         size_name: What sizes are.
         sizes: The share of the sets of each size, where these are few whole numbers.
         groups: By group.
@@ -76,6 +77,7 @@ class Coverage:
     num: int
     coverage: Interval
     size: float
+    noun: str
     size_name: str
     sizes: Mapping[int, float]
     groups: tuple[GroupCoverage, ...]
@@ -141,18 +143,19 @@ class Conformal(AuditPart):
     def _of(self, each: Coverage) -> list[str]:
         of = f"{each.name}: " if each.name else ""
         if not each.is_bounded:
-            return [f"{of}there are too few rows to fit sets that leave anything out at {self.level:.0%}."]
+            there = "there" if of else "There"
+            return [f"{of}{there} are too few rows to fit {each.noun} that leave anything out at {self.level:.0%}."]
         share = each.coverage
         bounds = f" ({share.low:.1%} to {share.high:.1%})" if share.has_bounds else ""
         sentence = (
-            f"{of}sets that are to hold the truth in {self.level:.0%} hold it in {share.value:.1%}{bounds} of "
+            f"{of}{each.noun} that are to hold the truth in {self.level:.0%} hold it in {share.value:.1%}{bounds} of "
             f"{each.num:,} {self.split} rows; {each.size_name}: {each.size:.3g} on average."
         )
         sentences = [sentence[0].upper() + sentence[1:] if not of else sentence]
         low = [group for group in each.groups if group.coverage.has_bounds and group.coverage.high < self.level]
         for group in sorted(low, key=lambda group: group.coverage.value)[:3]:
             sentences.append(
-                f"{of}of the {group.num:,} rows with {group.source} = {group.value} the sets hold the truth in "
+                f"{of}of the {group.num:,} rows with {group.source} = {group.value} the {each.noun} hold the truth in "
                 f"{group.coverage.value:.1%} ({group.coverage.low:.1%} to {group.coverage.high:.1%}, corrected for "
                 f"{len(each.groups)} groups) only."
             )
@@ -202,7 +205,13 @@ def _joined(
         covered[judged], sizes[judged] = sets[index].covered, sets[index].sizes
     first = parts[0][1][index]
     return ConformalSets(
-        name=first.name, level=first.level, method=first.method, covered=covered, sizes=sizes, size=first.size
+        name=first.name,
+        level=first.level,
+        method=first.method,
+        covered=covered,
+        sizes=sizes,
+        noun=first.noun,
+        size=first.size,
     )
 
 
@@ -240,6 +249,7 @@ def _coverage(asked: AuditInput, sets: ConformalSets, sources: Mapping[str, np.n
         num=int(known.sum()),
         coverage=_share(asked, sets.covered, known, asked.confidence),
         size=_mean(whole),
+        noun=sets.noun,
         size_name=sets.size,
         sizes={size: counts[size] / len(whole) for size in sorted(counts)} if 0 < len(counts) <= _MOST_SIZES else {},
         groups=tuple(

@@ -144,36 +144,25 @@ class Residuals(AuditPart):
         }
 
     def findings(self) -> Sequence[str]:
-        return [sentence for each in self.numbers for sentence in self._of(each)]
+        return [self._sentence(each) for each in self.numbers]
 
-    def _of(self, each: NumberResiduals) -> list[str]:
+    def _sentence(self, each: NumberResiduals) -> str:
         if each.num < FEWEST_ROWS:
-            return [f"{each.name}: {each.num} rows are too few to judge residuals; {FEWEST_ROWS} are needed."]
-        sentences = []
+            return f"{each.name}: {each.num} rows are too few to judge residuals; {FEWEST_ROWS} are needed."
         low, high, unit = each.bias.low, each.bias.high, each.named_unit
-        bounds = f" ({low:.3g} to {high:.3g})" if each.bias.has_bounds else ""
+        where = f"on {each.num:,} {self.split} rows"
         if each.bias.has_bounds and not low <= 0 <= high:
             word = "high" if low > 0 else "low"
             least, most = sorted((abs(low), abs(high)))
-            sentences.append(
+            return (
                 f"Predictions of {each.name} are too {word} by {abs(each.bias.value):.3g}{unit} on average "
-                f"({least:.3g} to {most:.3g}) on {each.num:,} {self.split} rows."
+                f"({least:.3g} to {most:.3g}) {where}."
             )
-        else:
-            sentences.append(
-                f"Predictions of {each.name} are neither too high nor too low on average: the mean residual is "
-                f"{each.bias.value:.3g}{unit}{bounds} on {each.num:,} {self.split} rows."
-            )
-        if each.has_intervals:
-            share = each.coverage
-            between = f" ({share.low:.1%} to {share.high:.1%})" if share.has_bounds else ""
-            missed = share.has_bounds and not share.low <= each.level <= share.high
-            word = "" if not missed else ", which is too few" if share.value < each.level else ", which is more"
-            sentences.append(
-                f"Intervals of {each.name} that are to hold {each.level:.0%} of the values hold "
-                f"{share.value:.1%}{between}{word}."
-            )
-        return sentences
+        bounds = f" ({low:.3g} to {high:.3g})" if each.bias.has_bounds else ""
+        return (
+            f"Predictions of {each.name} are neither too high nor too low on average: the mean residual is "
+            f"{each.bias.value:.3g}{unit}{bounds} {where}."
+        )
 
 
 def measure_residuals(asked: AuditInput) -> Residuals | None:

@@ -45,5 +45,6 @@ def least_ambiguous_sets(calibration: Statistics, judged: Statistics, level: flo
         method=_METHOD,
         covered=np.where(present, covered, np.nan),
         sizes=np.where(present, inside.sum(axis=1), np.nan),
+        noun="sets",
         size="classes in a set",
     )

@@ -147,6 +147,7 @@ class RegressionSpec(ValueTaskSpec[RegressionTarget]):
                     method="split conformal intervals of absolute residuals (Lei et al., 2018)",
                     covered=np.where(there, (truth >= low) & (truth <= high), np.nan),
                     sizes=np.where(there, high - low, np.nan),
+                    noun="intervals",
                     size=f"width of an interval{unit}",
                 )
             )

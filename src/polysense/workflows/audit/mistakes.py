@@ -33,11 +33,10 @@ from polysense.workflows.audit.subject import AuditSubject
 __all__ = ["Mistakes", "SeenMistake", "measure_mistakes"]
 
 _MOST_BYTES = 2_500_000  # of pictures, players and texts, before base64 makes a third more of them
-_MOST_SHOWN = 48
+_MOST_SHOWN, _MOST_SHOWN_FULL = 24, 60
 _SIDE = 112  # pixels of a thumbnail
 _MOST_IMAGES = 3
 _MOST_TEXT = 20_000  # characters of a text that a page shows at most
-_SECONDS = 0.5
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -103,7 +102,7 @@ def measure_mistakes(subject: AuditSubject) -> list[AuditPart]:
             continue
         groups = named(where)(target, subject.evaluation)
         assert isinstance(groups, list), f"{where}: gives a {type(groups).__name__}, not groups of mistakes"
-        if groups and subject.deadline.allows(_SECONDS, f"the worst predictions of {target.name}"):
+        if groups:
             results.append(_shown(subject, target, groups))
     return results
 
@@ -114,7 +113,9 @@ def _shown(subject: AuditSubject, target: Target, groups: Sequence[MistakeGroup]
     dataset = TableDataset(subject.table.select(evaluation.rows), subject.bundle.processor, with_features=False)
     budget = _MOST_BYTES // len(evaluation.targets)
     seen: list[list[SeenMistake]] = [[] for _ in groups]
-    for index, mistake in itertools.islice(_in_turn(groups), _MOST_SHOWN):
+    # So few rows are decoded in no time worth asking for.
+    most = _MOST_SHOWN_FULL if subject.is_full else _MOST_SHOWN
+    for index, mistake in itertools.islice(_in_turn(groups), most):
         shown, size = _seen(dataset, target, evaluation, mistake, budget)
         budget -= size
         seen[index].append(shown)

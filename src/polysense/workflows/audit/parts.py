@@ -59,13 +59,13 @@ def _by_columns(subject: AuditSubject) -> list[AuditPart]:
 
 MAKERS: tuple[PartMaker, ...] = (
     _subsets,
-    of_statistics(measure_calibration),
     of_statistics(measure_slices),
+    _by_columns,
+    measure_mistakes,
+    of_statistics(measure_calibration),
     of_statistics(measure_conformal),
     of_statistics(measure_thresholds),
     of_statistics(measure_residuals),
-    _by_columns,
-    measure_mistakes,
     # Last, for they take the time that is left.
     probes,
 )
