@@ -148,7 +148,7 @@ def test_how_they_were_fitted_is_said(run: polysense.Run) -> None:
 def test_the_page_shows_them_with_the_weights_of_the_experts(run: polysense.Run) -> None:
     page = (run.folder / "report.html").read_text()
     assert "label: Simple baselines" in page
-    section = page.partition("label: Simple baselines")[2].partition("</section>")[0]
+    section = page.partition("<h2>label: Simple baselines")[2].partition("</section>")[0]
     for name in ("linear all", "trees", "boosting tabular", "linear size", "average"):
         assert f">{name}</th>" in section
     assert "Fusion weights fitted on" in section

@@ -82,14 +82,13 @@
 
   /* A field that can be enlarged. */
   all(".field").forEach((field) => {
-    const frame = make("div");
-    frame.className = "frame";
+    const frame = field.parentElement;
+    const marks = all(".p", field);
     frame.tabIndex = 0;
     frame.setAttribute("role", "group");
-    frame.setAttribute("aria-label", "Map; plus and minus zoom, arrows move");
-    field.replaceWith(frame);
-    frame.append(field);
+    frame.setAttribute("aria-label", "Map: plus and minus zoom, arrows move, n and p step through the marks");
     let zoom = 1;
+    let current = -1;
     const set = (value) => {
       const x = (frame.scrollLeft + frame.clientWidth / 2) / field.offsetWidth;
       const y = (frame.scrollTop + frame.clientHeight / 2) / field.offsetHeight;
@@ -109,7 +108,11 @@
     });
     frame.before(buttons);
     frame.addEventListener("keydown", (event) => {
-      if (event.key === "+" || event.key === "-") { event.preventDefault(); set(zoom * (event.key === "+" ? 1.6 : 1 / 1.6)); }
+      if (event.key === "+" || event.key === "-") set(zoom * (event.key === "+" ? 1.6 : 1 / 1.6));
+      if ((event.key !== "n" && event.key !== "p") || !marks.length) return;
+      current = (current + (event.key === "n" ? 1 : marks.length - 1 + (current < 0))) % marks.length;
+      marks[current].tabIndex = -1;
+      marks[current].focus();
     });
   });
 })();
