@@ -135,3 +135,8 @@ def test_what_no_resample_moves_from_its_end_is_as_unsure_as_a_share_of_as_many_
     moving = np.linspace(0.9, 1.0, 300)
     assert metric_interval(f1, 1.0, moving, 0.95, 40, None) == interval(1.0, moving, 0.95)
     assert metric_interval(lower("log_loss", ""), 0.0, np.zeros(300), 0.95, 40, None) == Interval(0.0, 0.0, 0.0)
+
+
+def test_a_single_group_has_no_interval() -> None:
+    assert list(multiplicities(5, 10, 0, clusters=np.zeros(5, dtype=np.int64))) == []
+    assert len(np.concatenate(list(multiplicities(5, 10, 0, clusters=np.array([0, 0, 0, 1, 1]))))) == 10

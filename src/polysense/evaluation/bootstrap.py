@@ -54,7 +54,8 @@ def multiplicities(
         num_resamples: Resamples in all.
         seed: The draws are a pure function of (seed, rows, resamples).
         clusters: int64 [rows], the group of each row: then as many groups as there are are drawn, all rows of one
-            together, and a resample may have more or fewer rows. None: each row is on its own.
+            together, and a resample may have more or fewer rows. None: each row is on its own. Of a single group there
+            is no resample: it is the same whichever is drawn, which would look like certainty.
         part: Most weights in one array.
 
     Yields:
@@ -64,6 +65,8 @@ def multiplicities(
         return
     if clusters is not None:
         names, members = np.unique(clusters, return_inverse=True)
+        if len(names) < 2:
+            return
         for drawn in multiplicities(len(names), num_resamples, seed, part=max(1, part * len(names) // num_rows)):
             yield drawn[:, members]
         return

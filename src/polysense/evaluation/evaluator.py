@@ -133,6 +133,7 @@ def evaluate(
     bootstrap: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
+    clusters: np.ndarray | None = None,
 ) -> Evaluation:
     """Predicts every batch and scores the whole.
 
@@ -146,6 +147,8 @@ def evaluate(
         bootstrap: Resamples for the intervals; 0 gives values only.
         confidence: Of the intervals.
         seed: Of the resamples.
+        clusters: int64, by a row's number in the batches its group, by which resamples are drawn; None: rows are on
+            their own.
     """
     rows: list[np.ndarray] = []
     parts: dict[str, list[Statistics]] = {target.name: [] for target in targets}
@@ -174,6 +177,7 @@ def evaluate(
         bootstrap=bootstrap,
         confidence=confidence,
         seed=seed,
+        clusters=None if clusters is None else clusters[table_rows],
     )
 
 

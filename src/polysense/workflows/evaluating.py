@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import numpy as np
 import torch
 
 from polysense.core.batch import Batch
@@ -31,6 +32,7 @@ def evaluate_model(
     encoded: Callable[[Batch], Mapping[str, Tokens]] | None = None,
     bootstrap: int = 0,
     seed: int = 0,
+    clusters: np.ndarray | None = None,
 ) -> Evaluation:
     """Scores a model on prepared rows.
 
@@ -43,6 +45,7 @@ def evaluate_model(
         encoded: What the model's `encode` gives for a batch on the model's device, where somebody keeps it.
         bootstrap: Resamples for the intervals; 0 gives values only.
         seed: Of the resamples.
+        clusters: int64 [rows of the data set], the group of each row; None: rows are on their own.
     """
     device = next(model.parameters()).device
     names = frozenset(model.schema.names)
@@ -63,6 +66,7 @@ def evaluate_model(
         readers=target_readers(fitted_processor(dataset), dataset.table) if generate else None,
         bootstrap=bootstrap,
         seed=seed,
+        clusters=clusters,
     )
 
 

@@ -28,6 +28,7 @@ from polysense.workflows.blind_control import shuffled_inputs
 from polysense.workflows.evaluating import evaluate_model
 from polysense.workflows.finetune.transfer import without_parts
 from polysense.workflows.stored_features import store_for_bundle
+from polysense.workflows.table_split import row_groups
 from polysense.workflows.train import train_model
 
 __all__ = ["SHUFFLED", "add_unimodal", "contributed_targets", "evaluate_bundle", "only_column", "simple_baselines"]
@@ -48,12 +49,16 @@ def evaluate_bundle(
     seed: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Scores a model on a table that has the targets; `progress` gets the rows that are done and the rows there are."""
+    """Scores a model on a table that has the targets; `progress` gets the rows that are done and the rows there are.
+
+    Where the model's table was split by groups, the intervals are over groups.
+    """
     bundle.model.eval()
     dataset = TableDataset(table, bundle.processor)
     store_for_bundle(bundle, [dataset])
     batches = bundle.batches(dataset, progress=progress)
-    return evaluate_model(bundle.model, dataset, batches=batches, bootstrap=bootstrap, seed=seed)
+    clusters = row_groups(bundle, table)
+    return evaluate_model(bundle.model, dataset, batches=batches, bootstrap=bootstrap, seed=seed, clusters=clusters)
 
 
 def only_column(recipe: Recipe, name: str) -> Recipe:

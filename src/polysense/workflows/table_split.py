@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from polysense.bundle import Bundle
 from polysense.config.codec import from_dict
 from polysense.core.logs import get_logger
-from polysense.data.split import ColumnSplitConfig
+from polysense.data.split import ColumnSplitConfig, groups_of
 from polysense.data.tables.sources import Table
 from polysense.errors import ConfigError, SplitError, TableError
 from polysense.recipe import Recipe
 from polysense.workflows.prepare import split_tables
 
-__all__ = ["is_same", "part_of", "parts_of", "recipe_of"]
+__all__ = ["is_same", "part_of", "parts_of", "recipe_of", "row_groups"]
 
 _log = get_logger("polysense.workflows")
 
@@ -78,6 +80,14 @@ def parts_of(bundle: Bundle, table: Table) -> dict[str, Table]:
     """All parts of a table; none where nothing tells which rows are in which, see `part_of`."""
     recipe = recipe_of(bundle)
     return {} if recipe is None or not _tells(recipe, table) else _parts(recipe, table)
+
+
+def row_groups(bundle: Bundle, table: Table) -> np.ndarray | None:
+    """The number of each row's group, int64 [rows], by the column whose groups the model's recipe keeps whole; None
+    where it names none, or the table lacks it."""
+    recipe = recipe_of(bundle)
+    column = None if recipe is None else recipe.data.split.grouping
+    return None if column is None or not table.has(column) else groups_of(table, column)
 
 
 def _tells(recipe: Recipe, table: Table) -> bool:

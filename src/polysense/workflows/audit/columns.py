@@ -14,6 +14,7 @@ from polysense.evaluation.contribution_result import Contributions
 from polysense.evaluation.simple_baselines import TargetBaselines
 from polysense.workflows.scoring import contributed_targets
 from polysense.workflows.stored_features import store_for_bundle
+from polysense.workflows.table_split import row_groups
 
 __all__ = ["measured_contributions"]
 
@@ -37,7 +38,8 @@ def measured_contributions(
         seed: Of the sample and of the resamples.
         trained_alone: By target simple models, see `contributions`.
     """
-    dataset = TableDataset(table.select(contribution_rows(len(table), max_rows=max_rows, seed=seed)), bundle.processor)
+    rows = table.select(contribution_rows(len(table), max_rows=max_rows, seed=seed))
+    dataset = TableDataset(rows, bundle.processor)
     store_for_bundle(bundle, [dataset])
 
     def predict(batch: Batch, subsets: list[frozenset[str]]) -> list[dict[str, Prediction]]:
@@ -51,5 +53,6 @@ def measured_contributions(
         bootstrap=bootstrap,
         seed=seed,
         num_available=len(table),
+        clusters=row_groups(bundle, rows),
         trained_alone=trained_alone,
     )
