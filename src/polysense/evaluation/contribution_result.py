@@ -42,8 +42,8 @@ class Verdict(StrEnum):
     It is read from the drop: the score with all columns less the score with all but this one, and its interval, which
     holds for all columns at once.
 
-    - helps: the interval lies above 0; or it holds 0 and that of the log loss, which also sees a probability move that
-      changes no decision, lies above 0.
+    - helps: the interval lies above 0; or it holds 0, the column is not redundant, and that of the log loss, which also
+      sees a probability move that changes no decision, lies above 0.
     - hurts: the interval lies below 0.
     - redundant: the interval holds 0, the column alone is better than none, and what is lost without it is at most a
       quarter of that, or a percentage point, whichever is more, by the intervals' ends: others say the same.
@@ -138,12 +138,12 @@ def verdict_of(
         return Verdict.HELPS, score
     if high < 0:
         return Verdict.HURTS, score
-    for measure in measures[1:]:
-        if bounds(drop[measure])[0] > 0:
-            return Verdict.HELPS, measure
     worth, _ = bounds(alone[score])
     if (worth > 0 or is_of_value_alone) and high <= max(MARGIN, _SHARE_OF_WORTH * worth):
         return Verdict.REDUNDANT, score
+    for measure in measures[1:]:
+        if bounds(drop[measure])[0] > 0:
+            return Verdict.HELPS, measure
     if low >= -MARGIN and high <= MARGIN:
         return Verdict.NO_HELP, score
     return Verdict.INCONCLUSIVE, score

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 import torch
 
-from polysense.core.batch import ColumnBatch
+from polysense.core.batch import Batch, ColumnBatch
 from polysense.core.corruption import Corruption
 from polysense.core.pytree import map_tensors
 from polysense.core.random import fold, generator
@@ -19,10 +20,12 @@ from polysense.data.batches.collate import collate
 from polysense.data.batches.dataset import TableDataset
 from polysense.errors import DecodeError
 from polysense.nn.model import MultimodalModel
-from polysense.workflows.audit.row_values import Encoded
 from polysense.workflows.evaluating import fitted_processor
 
-__all__ = ["damaged", "exchanged", "masked", "with_column"]
+__all__ = ["Encoded", "damaged", "exchanged", "masked", "with_column"]
+
+Encoded: TypeAlias = tuple[Batch, Mapping[str, Tokens]]
+"""A batch on the model's device, and its tokens."""
 
 
 def masked(encoded: Encoded, keep: Mapping[str, np.ndarray]) -> Encoded:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
 
 from polysense.bundle import Bundle
 from polysense.core.batch import Batch
@@ -12,6 +15,8 @@ from polysense.data.tables.sources import Table
 from polysense.evaluation.contribution import contribution_rows, contributions
 from polysense.evaluation.contribution_result import Contributions
 from polysense.evaluation.simple_baselines import TargetBaselines
+from polysense.workflows.audit.changes import masked
+from polysense.workflows.audit.stacking import predict_variants
 from polysense.workflows.scoring import contributed_targets
 from polysense.workflows.stored_features import store_for_bundle
 from polysense.workflows.table_split import row_groups
@@ -42,8 +47,13 @@ def measured_contributions(
     dataset = TableDataset(rows, bundle.processor)
     store_for_bundle(bundle, [dataset])
 
-    def predict(batch: Batch, subsets: list[frozenset[str]]) -> list[dict[str, Prediction]]:
-        return bundle.model.predict(batch.to(bundle.device), subsets, write=False)
+    def predict(batch: Batch, subsets: list[frozenset[str]]) -> Sequence[Mapping[str, Prediction]]:
+        moved = batch.to(bundle.device)
+        with torch.no_grad():
+            tokens = bundle.model.encode(moved)
+        none = np.zeros(len(moved), dtype=bool)
+        absent = [{name: none for name in bundle.schema.names if name not in subset} for subset in subsets]
+        return predict_variants(bundle.model, [masked((moved, tokens), each) for each in absent])
 
     return contributions(
         predict,

@@ -26,8 +26,8 @@ from polysense.evaluation.audit.mismatches import mismatches
 from polysense.evaluation.audit.missing_rates import BEST_COLUMN, MODEL, RATES, missing_rates
 from polysense.evaluation.audit.part import AuditPart
 from polysense.evaluation.variant_scores import VariantScores
-from polysense.workflows.audit.changes import damaged, exchanged, masked
-from polysense.workflows.audit.row_values import Chunk, Encoded, RowValues, chunks
+from polysense.workflows.audit.changes import Encoded, damaged, exchanged, masked
+from polysense.workflows.audit.row_values import Chunk, RowValues, chunks
 from polysense.workflows.audit.subject import AuditSubject
 
 __all__ = ["probes"]

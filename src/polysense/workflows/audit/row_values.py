@@ -7,9 +7,8 @@ stops after a chunk, and what it has is a random sample of the rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -18,21 +17,19 @@ from polysense.core.batch import Batch
 from polysense.core.random import permutation
 from polysense.core.schema import Target
 from polysense.core.task_spec import Measure
-from polysense.core.tokens import Tokens
 from polysense.data.batches.dataset import TableDataset
 from polysense.data.batches.loader import PredictLoader
 from polysense.evaluation.contribution import contribution_of
 from polysense.evaluation.evaluator import batch_statistics
+from polysense.workflows.audit.changes import Encoded
+from polysense.workflows.audit.stacking import predict_variants
 from polysense.workflows.audit.subject import AuditSubject
 from polysense.workflows.scoring import contributed_targets
 
-__all__ = ["Chunk", "Encoded", "RowValues", "chunks"]
+__all__ = ["Chunk", "RowValues", "chunks"]
 
 _CHUNK = 128  # rows
 _CACHE_BYTES = 2**27
-
-Encoded: TypeAlias = tuple[Batch, Mapping[str, Tokens]]
-"""A batch on the model's device, and its tokens."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -110,7 +107,7 @@ class RowValues:
         """
         assert len(variants) == self._num_variants, f"{len(variants)} variants, expected {self._num_variants}"
         model, first = self._subject.bundle.model, variants[0][0]
-        predictions = [model.predict(batch, tokens=tokens, write=False)[0] for batch, tokens in variants]
+        predictions = predict_variants(model, variants)
         numbers = rows[first.rows.cpu().numpy() >= 0]
         for target in self.targets:
             if target.name not in first.truths:
