@@ -31,7 +31,7 @@ def run_process(table: Path, folder: Path, settings: list[str], *, heard: bool =
 
 
 _TIMES = re.compile(
-    r"\d{4}-\d\d-\d\d[T ][\d:,+]+|\"(time|seconds|samples_per_second|\w+_tokens_per_second)\": [^,}\n]+"
+    r"\d{4}-\d\d-\d\d[T ][\d:,+]+|\"(time|(wall_)?seconds|samples_per_second|\w+_tokens_per_second)\": [^,}\n]+"
     r"|[\d,.]+ s\b|[\d,.]+ samples/s|\"command\": [^\n]+|<dt>command</dt><dd>[^<]*|^command: [^\n]*",
     re.MULTILINE,
 )

@@ -187,6 +187,7 @@ def _contributions(
     rest = [units[name][1] for name in names]
     drops = values.together([full - each for each in rest], confidence)
     gains = values.together([each - none for each in only], confidence)
+    whole = values.of(full - none, confidence)
     floored = _floored(values, everything, nothing)
     shares = floored.together(list(plan.coefficients.mean(axis=0)), confidence)
     _, best_of_none = bounds(values.of(none, confidence)[measures[0]])
@@ -208,7 +209,7 @@ def _contributions(
                         stands_in_for.append(other)
         trained = alone.get(column.name)
         worth = trained is not None and trained.low > best_of_none
-        verdict, by = verdict_of(measures, drops[m], gains[m], num_rows, is_of_value_alone=worth)
+        verdict, by = verdict_of(measures, drops[m], gains[m], whole, num_rows, is_of_value_alone=worth)
         inconclusive = verdict is Verdict.INCONCLUSIVE and num_rows >= FEWEST_ROWS
         results.append(
             ColumnContribution(
@@ -241,6 +242,8 @@ def _contributions(
         interactions=_interactions(floored, names, confidence) if plan.exact else (),
         nothing=values.of(none, confidence),
         full=values.of(full, confidence),
+        whole=whole,
+        over_nothing=_over_nothing(values, plan.subsets, names, confidence),
         columns=tuple(results),
         subsets=tuple(sorted(named, key=lambda entry: (len(entry[0]), [order[name] for name in entry[0]]))),
     )
@@ -265,6 +268,22 @@ def _floored(
     means[:, proper] = np.maximum(means[:, proper], means[:, [none]])
     resampled[:, :, proper] = np.maximum(resampled[:, :, proper], resampled[:, :, [none]])
     return VariantScores(values.measures, values.index, means, resampled)
+
+
+def _over_nothing(
+    values: VariantScores[frozenset[str]], subsets: Sequence[frozenset[str]], names: Sequence[str], confidence: float
+) -> tuple[tuple[tuple[str, ...], Interval], ...]:
+    """What every subset adds to none."""
+    chosen = [subset for subset in subsets if subset]
+    index, none = [values.index[subset] for subset in chosen], [values.index[frozenset()]]
+    gains = simultaneous(
+        values.means[0, index] - values.means[0, none],
+        values.resampled[:, 0, index] - values.resampled[:, 0, none],
+        confidence,
+    )
+    order = {name: i for i, name in enumerate(names)}
+    named = [tuple(sorted(subset, key=order.__getitem__)) for subset in chosen]
+    return tuple(zip(named, gains, strict=True))
 
 
 def _additions(

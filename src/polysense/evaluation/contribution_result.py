@@ -43,7 +43,8 @@ class Verdict(StrEnum):
     holds for all columns at once.
 
     - helps: the interval lies above 0; or it holds 0, the column is not redundant, and that of the log loss, which also
-      sees a probability move that changes no decision, lies above 0.
+      sees a probability move that changes no decision, lies above 0. In either case all columns together are better
+      than none by that measure: of a model that is no better than guessing no column helps.
     - hurts: the interval lies below 0.
     - redundant: the interval holds 0, the column alone is better than none, and what is lost without it is at most a
       quarter of that, or a percentage point, whichever is more, by the intervals' ends: others say the same.
@@ -117,6 +118,7 @@ def verdict_of(
     measures: Sequence[Measure],
     drop: Mapping[str, Interval],
     alone: Mapping[str, Interval],
+    whole: Mapping[str, Interval],
     num_rows: int,
     *,
     is_of_value_alone: bool = False,
@@ -127,6 +129,7 @@ def verdict_of(
         measures: The score, then what is finer.
         drop: By measure what is lost without the column.
         alone: By measure what the column alone adds to none.
+        whole: By measure what all columns add to none.
         num_rows: Rows measured.
         is_of_value_alone: Whether a model that was trained on this column alone is better than none.
     """
@@ -134,7 +137,9 @@ def verdict_of(
     if num_rows < FEWEST_ROWS:
         return Verdict.INCONCLUSIVE, score
     low, high = bounds(drop[score])
-    if low > 0:
+    # Without a column a model that knows nothing may still do worse: it has not learned to be without it.
+    known = {measure for measure in measures if bounds(whole[measure])[0] > 0}
+    if low > 0 and score in known:
         return Verdict.HELPS, score
     if high < 0:
         return Verdict.HURTS, score
@@ -142,7 +147,7 @@ def verdict_of(
     if (worth > 0 or is_of_value_alone) and high <= max(MARGIN, _SHARE_OF_WORTH * worth):
         return Verdict.REDUNDANT, score
     for measure in measures[1:]:
-        if bounds(drop[measure])[0] > 0:
+        if bounds(drop[measure])[0] > 0 and measure in known:
             return Verdict.HELPS, measure
     if low >= -MARGIN and high <= MARGIN:
         return Verdict.NO_HELP, score
@@ -213,8 +218,10 @@ class TargetContributions:
         exact: Whether every subset was tried; else orders were sampled, and the intervals hold that noise too.
         nothing: v with no column: the training labels' shares or mean.
         full: v with all columns.
+        whole: v with all columns less v with none, paired.
         columns: In the schema's order.
         subsets: v of every subset tried, the smallest first.
+        over_nothing: Of every subset tried but none v of the score less that of none; the intervals hold at once.
         additions: Every column added to every subset of others, as far as both were tried.
         interactions: Of every pair of columns; none where not every subset was tried.
     """
@@ -225,8 +232,10 @@ class TargetContributions:
     exact: bool
     nothing: Mapping[str, Interval]
     full: Mapping[str, Interval]
+    whole: Mapping[str, Interval]
     columns: tuple[ColumnContribution, ...]
     subsets: tuple[tuple[tuple[str, ...], Mapping[str, Interval]], ...]
+    over_nothing: tuple[tuple[tuple[str, ...], Interval], ...] = ()
     additions: tuple[Addition, ...] = ()
     interactions: tuple[Interaction, ...] = ()
 
@@ -248,6 +257,7 @@ class TargetContributions:
             self,
             columns={column.name: json_object(column, note=column.note) for column in self.columns},
             subsets=[{"columns": names, "values": values} for names, values in self.subsets],
+            over_nothing=[{"columns": names, "gain": gain} for names, gain in self.over_nothing],
         )
         del result["target"]
         return result

@@ -126,7 +126,7 @@ def measure(
                 chose=name == "validation",
             )
     is_full, is_audited = run.recipe.audit == "full", run.recipe.audit != "off"
-    auditing, budget = time.monotonic(), audit_deadline(run.training.seconds, is_full=is_full)
+    auditing = time.monotonic()
     several = len(schema.columns) > 1 and bool(contributed)
     rows = 0 if evaluated_split is None else min(len(tables[evaluated_split]), config.contribution_rows)
     subsets = min(2 ** len(schema.columns), _MOST_SUBSETS)
@@ -146,6 +146,8 @@ def measure(
         )
         run.contribution_split = evaluated_split
     if is_audited and evaluated_split is not None and fits(0.0, "the audit"):
+        trained, spent = run.bundle.info.get("wall_seconds", run.training.seconds), time.monotonic() - auditing
+        budget = audit_deadline(trained, spent=spent, is_full=is_full)
         subject = AuditSubject(
             bundle=run.bundle,
             table=tables[evaluated_split],
@@ -161,7 +163,7 @@ def measure(
             seed=seed,
             bootstrap=config.bootstrap,
         )
-        run.audit = audit_subject(subject, seconds=time.monotonic() - auditing)
+        run.audit = audit_subject(subject, seconds=spent)
     pages = config.report and evaluated_split is not None and evaluated_split != OUT_OF_FOLD
     if pages and config.samples and evaluated_split is not None:
         write_reconstructions(

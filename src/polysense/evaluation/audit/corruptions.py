@@ -13,12 +13,12 @@ from typing import ClassVar, NamedTuple
 
 from polysense.core.task_spec import Measure
 from polysense.evaluation.audit.part import AuditPart
-from polysense.evaluation.audit.wording import change, listed
+from polysense.evaluation.audit.wording import UNTOLD, change, is_told, listed
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.contribution_result import FEWEST_ROWS
 from polysense.evaluation.variant_scores import VariantScores
 
-__all__ = ["CLEAN", "Corruptions", "Damage", "DamageKey", "corruptions"]
+__all__ = ["CLEAN", "NOTHING", "Corruptions", "Damage", "DamageKey", "corruptions"]
 
 
 class DamageKey(NamedTuple):
@@ -29,7 +29,8 @@ class DamageKey(NamedTuple):
     severity: int
 
 
-CLEAN = DamageKey("", "", 0)
+CLEAN, NOTHING = DamageKey("", "", 0), DamageKey("", "", -1)
+"""The rows as they are, and without any column."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,7 @@ class Corruptions(AuditPart):
         measure: Of the score; higher is better.
         num_rows: Rows measured.
         clean: The score of the rows as they are.
+        whole: That less the score with no column, paired.
         damages: Per column and corruption.
         refused: Per column that can't be damaged, why.
     """
@@ -70,6 +72,7 @@ class Corruptions(AuditPart):
     measure: Measure
     num_rows: int
     clean: Interval
+    whole: Interval
     damages: tuple[Damage, ...]
     refused: Mapping[str, str] = field(default_factory=dict)
 
@@ -85,6 +88,7 @@ class Corruptions(AuditPart):
             "measure": str(self.measure),
             "num_rows": self.num_rows,
             "clean": self.clean.as_json(),
+            "whole": self.whole.as_json(),
             "columns": [
                 {
                     "name": name,
@@ -108,6 +112,8 @@ class Corruptions(AuditPart):
         """See `AuditPart`."""
         if self.num_rows < FEWEST_ROWS:
             return []
+        if not is_told(self.whole):
+            return [UNTOLD]
         results, quiet = [], []
         for name, damages in self.by_column.items():
             points = [
@@ -138,13 +144,13 @@ def corruptions(
 
     Args:
         target: The target's name.
-        scores: By corruption; `CLEAN` among them.
+        scores: By corruption; `CLEAN` and `NOTHING` among them.
         num_rows: Rows measured.
         refused: Per column that can't be damaged, why.
         confidence: Of the intervals.
     """
     measure, clean = scores.measures[0], scores.unit(CLEAN)
-    keys = [key for key in scores.index if key != CLEAN]
+    keys = [key for key in scores.index if key not in (CLEAN, NOTHING)]
     losses = dict(zip(keys, scores.together([scores.unit(key) - clean for key in keys], confidence), strict=True))
     damages = []
     for column, name in dict.fromkeys((key.column, key.corruption) for key in keys):
@@ -163,6 +169,7 @@ def corruptions(
         measure=measure,
         num_rows=num_rows,
         clean=scores.of(clean, confidence)[measure],
+        whole=scores.of(clean - scores.unit(NOTHING), confidence)[measure],
         damages=tuple(damages),
         refused=refused or {},
     )

@@ -11,12 +11,15 @@ from typing import ClassVar
 
 from polysense.core.task_spec import Measure
 from polysense.evaluation.audit.part import AuditPart
-from polysense.evaluation.audit.wording import change, listed
+from polysense.evaluation.audit.wording import UNTOLD, change, is_told, listed
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.contribution_result import FEWEST_ROWS
 from polysense.evaluation.variant_scores import VariantScores
 
-__all__ = ["Mismatch", "Mismatches", "mismatches"]
+__all__ = ["AS_IT_IS", "WITHOUT", "Mismatch", "Mismatches", "mismatches"]
+
+AS_IT_IS, WITHOUT = 0, 1
+"""Variants beside the columns, which have names: the rows as they are, and without any column."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,7 @@ class Mismatches(AuditPart):
         measure: Of the score; higher is better.
         num_rows: Rows measured.
         matched: The score of the rows as they are.
+        whole: That less the score with no column, paired.
         columns: What is lost by each column.
     """
 
@@ -54,6 +58,7 @@ class Mismatches(AuditPart):
     measure: Measure
     num_rows: int
     matched: Interval
+    whole: Interval
     columns: tuple[Mismatch, ...]
 
     @property
@@ -67,6 +72,7 @@ class Mismatches(AuditPart):
             "measure": str(self.measure),
             "num_rows": self.num_rows,
             "matched": self.matched.as_json(),
+            "whole": self.whole.as_json(),
             "columns": [
                 {
                     "name": each.column,
@@ -82,6 +88,8 @@ class Mismatches(AuditPart):
         """See `AuditPart`."""
         if self.num_rows < FEWEST_ROWS:
             return []
+        if not is_told(self.whole):
+            return [UNTOLD]
         known = [each for each in self.ranked if each.loss.has_bounds and (each.loss.high < 0 or each.loss.low > 0)]
         results = [f"With another row's {each.column}: {change(self.measure, each.loss)}." for each in known]
         if quiet := [each.column for each in self.columns if each not in known]:
@@ -92,7 +100,7 @@ class Mismatches(AuditPart):
 
 def mismatches(
     target: str,
-    scores: VariantScores[str],
+    scores: VariantScores[str | int],
     num_rows: int,
     exchanged: Mapping[str, int],
     *,
@@ -102,12 +110,12 @@ def mismatches(
 
     Args:
         target: The target's name.
-        scores: By column, and "" for the rows as they are.
+        scores: By column, `AS_IT_IS` and `WITHOUT`.
         num_rows: Rows measured.
         exchanged: Per column the rows whose cell was exchanged.
         confidence: Of the intervals.
     """
-    measure, matched = scores.measures[0], scores.unit("")
+    measure, matched = scores.measures[0], scores.unit(AS_IT_IS)
     names = list(exchanged)
     losses = scores.together([scores.unit(name) - matched for name in names], confidence)
     return Mismatches(
@@ -115,6 +123,7 @@ def mismatches(
         measure=measure,
         num_rows=num_rows,
         matched=scores.of(matched, confidence)[measure],
+        whole=scores.of(matched - scores.unit(WITHOUT), confidence)[measure],
         columns=tuple(
             Mismatch(
                 column=name,

@@ -15,18 +15,18 @@ import numpy as np
 
 from polysense.core.task_spec import Measure
 from polysense.evaluation.audit.part import AuditPart
-from polysense.evaluation.audit.wording import change, scored
+from polysense.evaluation.audit.wording import UNTOLD, change, is_told, scored
 from polysense.evaluation.bootstrap import Interval, interval, simultaneous
 from polysense.evaluation.contribution_result import FEWEST_ROWS
 from polysense.evaluation.variant_scores import VariantScores
 
-__all__ = ["BEST_COLUMN", "MODEL", "RATES", "MissingRates", "missing_rates"]
+__all__ = ["BEST_COLUMN", "MODEL", "NO_COLUMN", "RATES", "MissingRates", "missing_rates"]
 
 RATES = tuple(round(0.1 * step, 1) for step in range(10))
 """The shares of the cells that are missing."""
 
-MODEL, BEST_COLUMN = "model", "best column"
-"""Who predicts."""
+MODEL, BEST_COLUMN, NO_COLUMN = "model", "best column", "no column"
+"""Who predicts; the last one has no column at any rate."""
 
 _HALF = 0.5
 
@@ -42,6 +42,7 @@ class MissingRates(AuditPart):
         model: The score at each rate.
         losses: The score at each rate less that at the first one; the intervals hold at once.
         area: The mean of the score over the rates.
+        whole: The score of the rows as they are less that with no column, paired.
         columns: The columns, the best alone first, of which the best that is left is asked; none where there is one
             column, which is the model.
         best_column: Its score at each rate; none likewise.
@@ -59,6 +60,7 @@ class MissingRates(AuditPart):
     model: tuple[Interval, ...]
     losses: tuple[Interval, ...]
     area: Interval
+    whole: Interval
     columns: tuple[str, ...] = ()
     best_column: tuple[Interval, ...] = ()
     advantages: tuple[Interval, ...] = ()
@@ -81,6 +83,7 @@ class MissingRates(AuditPart):
             "measure": str(self.measure),
             "num_rows": self.num_rows,
             "curve": curve,
+            "whole": self.whole.as_json(),
             "area": self.area.as_json(),
             "area_of_best_column": None if area is None else area.as_json(),
             "columns": list(self.columns),
@@ -90,6 +93,8 @@ class MissingRates(AuditPart):
         """See `AuditPart`."""
         if self.num_rows < FEWEST_ROWS:
             return []
+        if not is_told(self.whole):
+            return [UNTOLD]
         half = self.rates.index(_HALF)
         loss, measure = self.losses[half], self.measure
         with_half = "With half of the cells missing at random"
@@ -162,6 +167,7 @@ def missing_rates(
         model=tuple(map(value, model)),
         losses=together([each - model[0] for each in model]),
         area=value(np.sum([share * each for share, each in zip(shares, model, strict=True)], axis=0)),
+        whole=value(model[0] - scores.unit((NO_COLUMN, rates[0]))),
         columns=tuple(columns),
         best_column=tuple(map(value, best)),
         advantages=together([a - b for a, b in zip(model, best, strict=True)]) if best else (),

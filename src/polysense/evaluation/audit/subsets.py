@@ -13,7 +13,7 @@ from typing import ClassVar
 from polysense.core.json import json_object
 from polysense.core.task_spec import Measure
 from polysense.evaluation.audit.part import AuditPart
-from polysense.evaluation.audit.wording import change, listed, scored
+from polysense.evaluation.audit.wording import change, is_told, listed, scored
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.contribution_result import FEWEST_ROWS, Addition, Interaction, TargetContributions
 
@@ -29,7 +29,9 @@ class Subsets(AuditPart):
         num_rows: Rows measured.
         num_subsets: That were tried, none and all among them.
         nothing: The score with no column.
+        whole: What all columns add to that.
         worst: The columns of the worst subset but the empty one, and its score.
+        worst_gain: What that adds to no column; the intervals of all subsets hold at once.
         num_additions: A column added to others, as far as both subsets were tried.
         hurting: Those that measurably lower the score, the worst first.
         interactions: Pairs of columns that measurably do more together, or less, than each does without the other, the
@@ -44,7 +46,9 @@ class Subsets(AuditPart):
     num_rows: int
     num_subsets: int
     nothing: Interval
+    whole: Interval
     worst: tuple[tuple[str, ...], Interval]
+    worst_gain: Interval
     num_additions: int
     hurting: tuple[Addition, ...]
     interactions: tuple[Interaction, ...]
@@ -57,7 +61,8 @@ class Subsets(AuditPart):
             "num_rows": self.num_rows,
             "num_subsets": self.num_subsets,
             "nothing": self.nothing.as_json(),
-            "worst": {"columns": list(columns), "score": score.as_json()},
+            "whole": self.whole.as_json(),
+            "worst": {"columns": list(columns), "score": score.as_json(), "gain": self.worst_gain.as_json()},
             "num_additions": self.num_additions,
             "share_hurting": len(self.hurting) / self.num_additions if self.num_additions else None,
             "hurting": [json_object(each) for each in self.hurting],
@@ -66,13 +71,15 @@ class Subsets(AuditPart):
 
     def findings(self) -> Sequence[str]:
         """See `AuditPart`."""
+        if not is_told(self.whole):
+            return []  # what a model does that is as good as guessing is chance
         results = []
         for each in self.interactions:
             pair, value = " and ".join(each.columns), each.value
             words = "work together" if value.value > 0 else "say the same in part"
             results.append(f"{pair} {words}: {change(self.measure, value)} beyond what each adds without the other.")
         columns, score = self.worst
-        if self.num_rows >= FEWEST_ROWS and score.has_bounds and score.high < self.nothing.low:
+        if self.worst_gain.has_bounds and self.worst_gain.high < 0:
             results.append(
                 f"With {listed(columns)} and nothing else the {self.measure.label} is {scored(score)}, worse than with "
                 f"no column at all, {scored(self.nothing)}."
@@ -93,7 +100,8 @@ def subsets(contributions: TargetContributions) -> Subsets | None:
     if len(contributions.columns) < 2 or contributions.num_rows < FEWEST_ROWS:
         return None
     measure = contributions.measures[0]
-    tried = [(names, values[measure]) for names, values in contributions.subsets if names]
+    scores = {names: values[measure] for names, values in contributions.subsets}
+    worst, worst_gain = min(contributions.over_nothing, key=lambda entry: entry[1].value)
     hurting = [each for each in contributions.additions if each.gain.has_bounds and each.gain.high < 0]
     known = [
         each
@@ -106,7 +114,9 @@ def subsets(contributions: TargetContributions) -> Subsets | None:
         num_rows=contributions.num_rows,
         num_subsets=len(contributions.subsets),
         nothing=contributions.nothing[measure],
-        worst=min(tried, key=lambda entry: entry[1].value),
+        whole=contributions.whole[measure],
+        worst=(worst, scores[worst]),
+        worst_gain=worst_gain,
         num_additions=len(contributions.additions),
         hurting=tuple(sorted(hurting, key=lambda each: each.gain.value)),
         interactions=tuple(sorted(known, key=lambda each: -abs(each.value.value))),

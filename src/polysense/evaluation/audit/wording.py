@@ -8,7 +8,10 @@ from polysense.core.task_spec import Measure
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.contribution_result import amount
 
-__all__ = ["change", "listed", "scored"]
+__all__ = ["UNTOLD", "change", "is_told", "listed", "scored"]
+
+UNTOLD = "The model is not measurably better than guessing, so what it would lose can not be told."
+"""Of a model that has nothing to lose."""
 
 
 def scored(score: Interval) -> str:
@@ -21,6 +24,11 @@ def change(measure: Measure, gain: Interval) -> str:
     """A gain or a loss: "−3.1 pp accuracy (−5.0 to −1.2)"."""
     between = f" ({amount(measure, gain.low)} to {amount(measure, gain.high)})" if gain.has_bounds else ""
     return f"{amount(measure, gain.value)} {measure.in_sentence}{between}"
+
+
+def is_told(difference: Interval) -> bool:
+    """Whether an interval leaves out 0."""
+    return difference.has_bounds and (difference.low > 0 or difference.high < 0)
 
 
 def listed(words: Sequence[str]) -> str:

@@ -42,9 +42,18 @@ _MOST_ROWS = 2000  # that contributions are measured on
 _log = get_logger("polysense.workflows")
 
 
-def audit_deadline(training_seconds: float, *, is_full: bool = False, fewest: float = _FEWEST_SECONDS) -> Deadline:
-    """When an audit that begins now must be over: after a quarter of what the training took; a full one never."""
-    return Deadline(math.inf if is_full else max(fewest, _SHARE * training_seconds))
+def audit_deadline(
+    training_seconds: float, *, spent: float = 0.0, is_full: bool = False, fewest: float = _FEWEST_SECONDS
+) -> Deadline:
+    """When an audit must be over: after a quarter of what the training took; a full one never.
+
+    Args:
+        training_seconds: By the clock, with all that was done to train: features, experts, simple models.
+        spent: Seconds of the audit that are over: what contributions took, which an audit tells too.
+        is_full: Whether it takes the time that it needs.
+        fewest: Seconds that are left for it at least.
+    """
+    return Deadline(math.inf if is_full else max(fewest, _SHARE * training_seconds - spent))
 
 
 def audit_subject(subject: AuditSubject, *, seconds: float = 0.0) -> AuditResult:
@@ -119,7 +128,8 @@ def audit(
         table.require(column, "column to group by")
     warn_of_each(_log, loaded.processor.unfamiliar(table))
     folder = None if output is None else named_path(output)
-    deadline = audit_deadline(float(loaded.info.get("seconds", 0.0)), is_full=full, fewest=_SECONDS_ON_REQUEST)
+    trained = float(loaded.info.get("wall_seconds", 0.0))
+    deadline = audit_deadline(trained, is_full=full, fewest=_SECONDS_ON_REQUEST)
     evaluation = evaluate_bundle(loaded, table, bootstrap=bootstrap, seed=seed)
     if not any(evaluation.num_counted(target.name) for target in loaded.schema.targets):
         raise TableError(f"{table.name}: no row has a target that can be read, so there is nothing to audit")

@@ -21,9 +21,9 @@ from polysense.core.random import uniforms
 from polysense.core.registry import modality, task
 from polysense.core.schema import Target
 from polysense.core.unsupported import Unsupported
-from polysense.evaluation.audit.corruptions import CLEAN, DamageKey, corruptions
-from polysense.evaluation.audit.mismatches import mismatches
-from polysense.evaluation.audit.missing_rates import BEST_COLUMN, MODEL, RATES, missing_rates
+from polysense.evaluation.audit.corruptions import CLEAN, NOTHING, DamageKey, corruptions
+from polysense.evaluation.audit.mismatches import AS_IT_IS, WITHOUT, mismatches
+from polysense.evaluation.audit.missing_rates import BEST_COLUMN, MODEL, NO_COLUMN, RATES, missing_rates
 from polysense.evaluation.audit.part import AuditPart
 from polysense.evaluation.variant_scores import VariantScores
 from polysense.workflows.audit.changes import Encoded, damaged, exchanged, masked
@@ -109,11 +109,11 @@ class _MissingRates(_Probe):
         batch, _ = encoded
         names = self.subject.bundle.schema.names
         draws = {name: uniforms(1, self.subject.seed, "missing", name, rows)[:, 0] for name in names}
-        nothing = {name: np.zeros(len(rows), dtype=bool) for name in names}
+        none = np.zeros(len(rows), dtype=bool)
         variants = [masked(encoded, {name: draw >= rate for name, draw in draws.items()}) for rate in RATES]
         for alone in self._alone:
-            variants.append(masked(encoded, {name: none for name, none in nothing.items() if name != alone}))
-        variants.append(masked(encoded, nothing))
+            variants.append(masked(encoded, {name: none for name in names if name != alone}))
+        variants.append(_without_columns(encoded))
         self.values.add(variants, rows)
         present = batch.presence(self._alone).cpu().numpy()
         for i, row in enumerate(rows):
@@ -141,6 +141,8 @@ class _MissingRates(_Probe):
                 best = np.where(left.any(axis=1), np.array(order)[left.argmax(axis=1)], len(order))
                 curves.append(alone[:, np.arange(len(rows)), best][:, :, None])
                 keys.append((BEST_COLUMN, rate))
+        curves.append(measured[:, :, -1:])
+        keys.append((NO_COLUMN, RATES[0]))
         scores = VariantScores.of_rows(
             self.values.measures(target),
             keys,
@@ -161,12 +163,12 @@ class _Mismatches(_Probe):
     def __init__(self, subject: AuditSubject) -> None:
         super().__init__(subject, _MOST_ROWS_IN_FULL if subject.is_full else _MOST_ROWS)
         self.columns = [name for name in self.columns if not _holds_a_target(subject, name)]
-        self.values = RowValues(subject, len(self.columns) + 1)
+        self.values = RowValues(subject, len(self.columns) + 2)
         self._exchanged = dict.fromkeys(self.columns, 0)
 
     def add(self, chunk: Chunk, encoded: Encoded, rows: np.ndarray) -> None:
         """See `_Probe`."""
-        variants = [encoded]
+        variants = [encoded, _without_columns(encoded)]
         for name in self.columns:
             variant, num_exchanged = exchanged(encoded, name, rows, self.subject.seed)
             self._exchanged[name] += num_exchanged
@@ -179,9 +181,10 @@ class _Mismatches(_Probe):
         measured, rows = self.values.measured(target)
         if not len(rows) or not self.columns:
             return None
+        variants: list[str | int] = [AS_IT_IS, WITHOUT, *self.columns]
         scores = VariantScores.of_rows(
             self.values.measures(target),
-            ["", *self.columns],
+            variants,
             measured,
             subject.bootstrap,
             subject.seed,
@@ -227,11 +230,13 @@ class _Corruptions(_Probe):
             for corruption in corruptions_
             for severity in self._severities
         ]
-        return [CLEAN, *keys]
+        return [CLEAN, NOTHING, *keys]
 
     def _variant(self, key: DamageKey, chunk: Chunk, encoded: Encoded, rows: np.ndarray) -> Encoded:
         if key == CLEAN:
             return encoded
+        if key == NOTHING:
+            return _without_columns(encoded)
         corruption = next(each for each in self._offered[key.column] if each.name == key.corruption)
         return damaged(
             encoded,
@@ -302,6 +307,11 @@ def probes(subject: AuditSubject) -> list[AuditPart]:
             break
     parts = [probe.part(target) for probe in asked for target in targets]
     return [part for part in parts if part is not None]
+
+
+def _without_columns(encoded: Encoded) -> Encoded:
+    none = np.zeros(len(encoded[0]), dtype=bool)
+    return masked(encoded, dict.fromkeys(encoded[1], none))
 
 
 def _holds_a_target(subject: AuditSubject, name: str) -> bool:
