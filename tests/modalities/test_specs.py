@@ -18,6 +18,7 @@ from PIL import Image
 from polysense.config.base import members
 from polysense.config.codec import from_dict
 from polysense.core.backbones import Backbones
+from polysense.core.corruption import SEVERITIES, Corruption
 from polysense.core.json import read_json, write_json
 from polysense.core.modality_spec import ModalitySpec, ModelSize, Preview
 from polysense.core.registry import modalities, modality
@@ -302,3 +303,64 @@ def resolved(path: str) -> type:
     module, _, name = path.rpartition(".")
     found: type = vars(importlib.import_module(module))[name]
     return found
+
+
+def damaged(kind: str, i: int, corruption: Corruption, severity: int) -> list[np.ndarray]:
+    """What a cell becomes; every draw is that of its number."""
+    if corruption.of_cell is not None:
+        return fitted(kind).transform(corruption.of_cell(cells(kind)[i], severity, rng(i)), SOURCE, ROOT)
+    assert corruption.of_item is not None
+    return [corruption.of_item(fitted(kind).column, item, severity, rng(i)) for item in items(kind, i)]
+
+
+def alike(some: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> bool:
+    return len(some) == len(others) and all(
+        np.array_equal(one, other, equal_nan=one.dtype.kind == "f") for one, other in zip(some, others, strict=True)
+    )
+
+
+def num_changed(kind: str, corruption: Corruption, severity: int) -> int:
+    """Cells that are other items than before."""
+    return sum(not alike(damaged(kind, i, corruption, severity), items(kind, i)) for i in range(12))
+
+
+@every
+def test_its_corruptions_damage_cells_the_more_the_severer_and_the_same_each_time(kind: str) -> None:
+    spec, column = modality(kind), fitted(kind).column
+    offered = spec.corruptions
+    if isinstance(offered, Unsupported):
+        assert offered.reason
+        return
+    assert len({each.name for each in offered}) == len(offered) > 0
+    before = [item.copy() for i in range(12) for item in items(kind, i)]
+    for corruption in offered:
+        for severity in SEVERITIES:
+            for i in range(3):
+                once, again = (damaged(kind, i, corruption, severity) for _ in range(2))
+                assert alike(once, again)
+                for item in once:
+                    assert item.dtype == spec.dtype
+                    assert item.shape == spec.item_shape(column, len(item) if spec.length_multiple is not None else 1)
+        assert num_changed(kind, corruption, 5) >= num_changed(kind, corruption, 1)
+        assert num_changed(kind, corruption, 5) > 0, f"{corruption.name} changes nothing"
+    after = [item for i in range(12) for item in items(kind, i)]
+    assert alike(before, after)
+
+
+@every
+def test_damage_survives_the_smallest_and_the_emptiest_items(kind: str) -> None:
+    spec, column = modality(kind), fitted(kind).column
+    offered = spec.corruptions
+    if isinstance(offered, Unsupported):
+        return
+    shape = spec.item_shape(column, 1)
+    plain = np.zeros(shape, dtype=spec.dtype)
+    for corruption in offered:
+        for severity in SEVERITIES:
+            if corruption.of_item is not None:
+                result = corruption.of_item(column, plain, severity, rng(0))
+                assert result.dtype == spec.dtype
+            else:
+                assert corruption.of_cell is not None
+                for cell in (None, "", "x", [], ["a", None], b"\xff", 7):
+                    corruption.of_cell(cell, severity, rng(0))
