@@ -7,6 +7,9 @@ A row's prediction does not depend on its neighbors but for its last bits, which
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+
+from torch import Tensor
 
 from polysense.core.prediction import Prediction
 from polysense.core.pytree import concatenate, map_tensors, tensors
@@ -31,12 +34,13 @@ def predict_variants(model: MultimodalModel, variants: Sequence[Encoded]) -> lis
         num_rows = len(group[0][0])
         batch, tokens = group[0] if len(group) == 1 else concatenate(group)
         (together,) = model.predict(batch, tokens=tokens, write=False)
-        results += [_rows(together, slice(i * num_rows, (i + 1) * num_rows)) for i in range(len(group))]
+        for i in range(len(group)):
+            results.append(map_tensors(partial(_rows, of=slice(i * num_rows, (i + 1) * num_rows)), together))
     return results
 
 
-def _rows(predictions: Mapping[str, Prediction], rows: slice) -> Mapping[str, Prediction]:
-    return map_tensors(lambda values: values[rows], predictions)
+def _rows(values: Tensor, of: slice) -> Tensor:
+    return values[of]
 
 
 def _stacks(variants: Sequence[Encoded]) -> Iterator[list[Encoded]]:
