@@ -24,7 +24,7 @@ from polysense.core.unsupported import Unsupported
 from polysense.evaluation.audit.apart import NUM_FOLDS, folds_of
 from polysense.evaluation.audit.groups import FEWEST_ROWS, MISSING
 from polysense.evaluation.audit.part import AuditInput, AuditPart
-from polysense.evaluation.audit.traits import column_values
+from polysense.evaluation.audit.traits import column_values, short
 from polysense.evaluation.bootstrap import Interval, metric_interval, multiplicities
 
 __all__ = ["Conformal", "Coverage", "GroupCoverage", "measure_conformal"]
@@ -154,10 +154,11 @@ class Conformal(AuditPart):
         sentences = [sentence[0].upper() + sentence[1:] if not of else sentence]
         low = [group for group in each.groups if group.coverage.has_bounds and group.coverage.high < self.level]
         for group in sorted(low, key=lambda group: group.coverage.value)[:3]:
+            rows = f"of the {group.num:,} rows with {group.source} = {short(group.value)}"
+            bounds = f"{group.coverage.low:.1%} to {group.coverage.high:.1%}"
             sentences.append(
-                f"{of}of the {group.num:,} rows with {group.source} = {group.value} the {each.noun} hold the truth in "
-                f"{group.coverage.value:.1%} ({group.coverage.low:.1%} to {group.coverage.high:.1%}, corrected for "
-                f"{len(each.groups)} groups) only."
+                f"{of}{rows if of else 'O' + rows[1:]} the {each.noun} hold the truth in {group.coverage.value:.1%} "
+                f"({bounds}, corrected for {len(each.groups)} groups) only."
             )
         return sentences
 

@@ -21,7 +21,7 @@ from polysense.core.binomial import binomial_interval
 from polysense.core.json import JsonValue
 from polysense.core.metric import Metric
 from polysense.evaluation.audit.part import AuditInput, AuditPart
-from polysense.evaluation.audit.traits import column_values
+from polysense.evaluation.audit.traits import column_values, short
 from polysense.evaluation.bootstrap import Interval, multiplicities, simultaneous
 from polysense.evaluation.evaluator import TargetScorer, score
 from polysense.evaluation.target_metrics import headline_metric, metrics_of
@@ -112,8 +112,10 @@ class Groups:
         small = [group for group in self.groups if not group.metrics]
         few = ""
         if small:
-            listed = ", ".join(f"{group.value} ({group.num:,})" for group in small[:5])
-            few = f" Groups of fewer than {FEWEST_ROWS} rows are not scored: {listed}{', ...' * (len(small) > 5)}."
+            listed = ", ".join(f"{short(group.value)} ({group.num:,})" for group in small[:5])
+            few = (
+                f" Groups of fewer than {FEWEST_ROWS} rows are not scored: {listed}{' and others' * (len(small) > 5)}."
+            )
         if self.gap is None or self.best is None or self.worst is None:
             return [f"{self.column}: fewer than two groups have {FEWEST_ROWS} rows, so nothing is compared.{few}"]
         values = {group.value: group.metrics[self.metric.name] for group in self.groups if group.metrics}
@@ -121,7 +123,7 @@ class Groups:
         def spelled(value: str) -> str:
             own = values[value]
             bounds = f", {own.low:.3f} to {own.high:.3f}" if own.has_bounds else ""
-            return f"{value} ({own.value:.3f}{bounds})"
+            return f"{short(value)} ({own.value:.3f}{bounds})"
 
         how = f"{name} is worst for {spelled(self.worst)} and best for {spelled(self.best)}"
         if not self.gap.value:

@@ -118,9 +118,10 @@ class Thresholds(AuditPart):
 
     def findings(self) -> Sequence[str]:
         if not self.costs:
+            total = self.num_positives + self.num_negatives
             return [
-                f"{self.num_positives:,} rows of {self.positive!r} and {self.num_negatives:,} others are too few to "
-                f"choose a threshold; {_FEWEST_OF_EACH} of each are needed."
+                f"{self.num_positives:,} of {total:,} rows are {self.positive!r}: too few of one class to choose a "
+                f"threshold; {_FEWEST_OF_EACH} of each are needed."
             ]
         worth = [each for each in self.costs if each.saving.has_bounds and each.saving.low > 0]
         if not worth:

@@ -25,14 +25,14 @@ from polysense.data.values.notation import Notation
 from polysense.errors import DecodeError
 from polysense.evaluation.audit.part import AuditInput
 
-__all__ = ["Trait", "column_values", "quantile_traits", "traits_of", "value_traits"]
+__all__ = ["Trait", "column_values", "quantile_traits", "short", "traits_of", "value_traits"]
 
 _QUANTILES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.33, 0.5, 0.67, 0.75, 0.8, 0.85, 0.9, 0.95)
 _FEW_NUMBERS = 8  # distinct ones are looked at one by one
 _MOST_VALUES = 30
 _MOST_DECODED, _MOST_DECODED_FULL = 300, 3000  # cells of files
 _MAJORITY = 0.9  # of the cells; a column of numbers may hold other marks
-_LONGEST = 60  # characters of a value in words
+_LONGEST = 40  # characters of a value in words
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -110,7 +110,7 @@ def value_traits(name: str, values: Sequence[str | None]) -> list[Trait]:
     counts = Counter(value for value in values if value is not None)
     array = np.array([value if value is not None else "" for value in values], dtype=object)
     return [
-        Trait(words=f"{name} = {_short(value)}", source=name, has=known & (array == value), known=known)
+        Trait(words=f"{name} = {short(value)}", source=name, has=known & (array == value), known=known)
         for value, _ in counts.most_common(_MOST_VALUES)
     ]
 
@@ -218,7 +218,8 @@ def _spelled(cell: object) -> str:
     return "a file" if isinstance(cell, bytes) else str(cell)
 
 
-def _short(value: str) -> str:
+def short(value: str) -> str:
+    """A value as words have it; a long one ends in an ellipsis."""
     return value if len(value) <= _LONGEST else value[: _LONGEST - 1] + "…"
 
 

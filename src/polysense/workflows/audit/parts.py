@@ -14,6 +14,7 @@ from polysense.evaluation.audit.slices import measure_slices
 from polysense.evaluation.audit.subsets import subsets
 from polysense.evaluation.audit.thresholds import measure_thresholds
 from polysense.workflows.audit.mistakes import measure_mistakes
+from polysense.workflows.audit.novelty import novelty_parts
 from polysense.workflows.audit.probing import probes
 from polysense.workflows.audit.subject import AuditSubject
 
@@ -66,6 +67,7 @@ MAKERS: tuple[PartMaker, ...] = (
     of_statistics(measure_conformal),
     of_statistics(measure_thresholds),
     of_statistics(measure_residuals),
+    novelty_parts,
     # Last, for they take the time that is left.
     probes,
 )
