@@ -317,7 +317,7 @@ def _column_steps(contribution: TargetContributions) -> list[str]:
         adds = f"{column.name} adds {_drop(column, contribution)}"
         match column.verdict:
             case Verdict.INCONCLUSIVE if column.rows_to_tell is not None:
-                more = column.rows_to_tell - contribution.num_rows
+                more = _two_digits(column.rows_to_tell - contribution.num_rows)
                 steps.append(f"{adds}: inconclusive; drop it, or test it on about {more:,} more rows to tell.")
             case Verdict.INCONCLUSIVE:
                 steps.append(f"{adds}: inconclusive; drop it, or test it on more rows.")
@@ -358,6 +358,11 @@ def _by(rival: RivalScore) -> str:
 
 def _listing(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _two_digits(number: int) -> int:
+    """A count as precise as an estimate is."""
+    return int(float(f"{number:.1e}"))
 
 
 def _capital(text: str) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 from rich.cells import cell_len
 
 from polysense.core.sample import Unreadable
+from polysense.core.wrapping import shortened, wrapped
 from polysense.escaping import joined, preformatted, visible
-from polysense.reports.wrapping import shortened, wrapped
 
 __all__ = ["Check"]
 

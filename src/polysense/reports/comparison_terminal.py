@@ -7,12 +7,12 @@ import math
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from polysense.core.wrapping import wrapped
 from polysense.escaping import joined
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.comparison import Comparison, Finding, Kind, Measure, Row
 from polysense.reports.numerals import count, number, signed
 from polysense.reports.terminal_tables import escape, plain_text, titled_table
-from polysense.reports.wrapping import wrapped
 
 __all__ = ["comparison_text"]
 

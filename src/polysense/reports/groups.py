@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from rich.table import Table
 
+from polysense.core.wrapping import wrapped
 from polysense.evaluation.audit.groups import Groups
 from polysense.reports.numerals import number
 from polysense.reports.terminal_tables import escape, plain_text, titled_table
-from polysense.reports.wrapping import wrapped
 
 __all__ = ["groups_text"]
 

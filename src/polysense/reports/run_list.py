@@ -15,11 +15,11 @@ from rich.table import Table
 from polysense.core.duration import spell_duration
 from polysense.core.files import shown_path
 from polysense.core.json import json_object, parse_json, read_json
+from polysense.core.wrapping import shortened
 from polysense.errors import ConfigError
 from polysense.escaping import joined
 from polysense.reports.numerals import number
 from polysense.reports.terminal_tables import escape, plain_text
-from polysense.reports.wrapping import shortened
 
 __all__ = ["VERDICT", "RunSummary", "runs_text", "summaries"]
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
+from rich.cells import cell_len
 from rich.table import Table
 
-from polysense.core.metric import Metric
 from polysense.core.registry import task
 from polysense.core.schema import Target
+from polysense.core.wrapping import WIDTH, shortened, wrapped
 from polysense.escaping import joined
 from polysense.evaluation.baselines import baseline_name
 from polysense.evaluation.bootstrap import Interval
@@ -18,12 +19,11 @@ from polysense.evaluation.target_metrics import reported_metrics
 from polysense.reports.numerals import number
 from polysense.reports.report import Report, model_name, trained_alone
 from polysense.reports.terminal_tables import escape, plain_text, titled_table
-from polysense.reports.wrapping import WIDTH, shortened, wrapped
 
 __all__ = ["importance_table", "metrics_table", "report_text"]
 
-_NAME_WIDTH = 23
-_COLUMN_WIDTH = 18
+_NAME_WIDTH = 28
+_COLUMN_WIDTH = 15
 
 
 def report_text(report: Report, *, verdict: bool = True) -> str:
@@ -50,7 +50,6 @@ def report_text(report: Report, *, verdict: bool = True) -> str:
 def metrics_table(report: Report, target: Target) -> Table:
     """The model's headline metrics over their intervals, then the baselines'; fits 80 characters."""
     evaluation = report.evaluation
-    infos = _fitting(reported_metrics(target, evaluation.statistics[target.name]))
     counted = evaluation.num_counted(target.name)
     rows = f"{counted:,} {report.split} rows"
     if counted < evaluation.num_rows:
@@ -61,21 +60,33 @@ def metrics_table(report: Report, target: Target) -> Table:
             f"{counted:,} of {evaluation.num_rows:,} {report.split} rows ({left:,} more {have} "
             f"{task(target.task).absence(target)} that can be scored)"
         )
-    table = titled_table(f"{target.name}: {rows}")
-    table.add_column("", max_width=_NAME_WIDTH)
-    for info in infos:
-        arrow = "↑" if info.higher_is_better else "↓"
-        # The arrow hangs on the last word: on a line of its own it would belong to nothing.
-        table.add_column(f"{info.name.replace('_', ' ')}\N{NO-BREAK SPACE}{arrow}", justify="right")
-    own = [evaluation.metrics[target.name][info.name] for info in infos]
-    table.add_row(model_name(report.num_columns), *(number(value.value) for value in own), style="bold")
+    names, styles = [model_name(report.num_columns)], ["bold"]
     if evaluation.num_resamples:
         level = f"{100 * evaluation.confidence:g}% CI"
-        table.add_row(f"{level} low", *(number(value.low) for value in own), style="dim")
-        table.add_row(f"{level} high", *(number(value.high) for value in own), style="dim")
-    for name, other in report.comparisons.items():
-        values = (number(other.value(target.name, info.name)) for info in infos)
-        table.add_row(escape(baseline_name(name, target)), *values)
+        names, styles = [*names, f"{level} low", f"{level} high"], [*styles, "dim", "dim"]
+    names += [baseline_name(name, target) for name in report.comparisons]
+    name_width = min(_NAME_WIDTH, max(map(cell_len, names)))
+    columns, width = list[tuple[str, list[str]]](), name_width
+    for info in reported_metrics(target, evaluation.statistics[target.name]):
+        own = evaluation.metrics[target.name][info.name]
+        values = [own.value, own.low, own.high] if evaluation.num_resamples else [own.value]
+        values += [other.value(target.name, info.name) for other in report.comparisons.values()]
+        # The arrow hangs on the last word: on a line of its own it would belong to nothing.
+        head = info.name.replace("_", "\n") + (
+            "\N{NO-BREAK SPACE}↑" if info.higher_is_better else "\N{NO-BREAK SPACE}↓"
+        )
+        cells = list(map(number, values))
+        width += 2 + max(map(cell_len, (*head.splitlines(), *cells)))
+        if width > WIDTH - 2:
+            break
+        columns.append((head, cells))
+    table = titled_table(f"{target.name}: {rows}")
+    table.add_column("", width=name_width)
+    for head, _ in columns:
+        table.add_column(head, justify="right", no_wrap=True)
+    for i, name in enumerate(names):
+        style = styles[i] if i < len(styles) else ""
+        table.add_row(escape(name), *(cells[i] for _, cells in columns), style=style)
     return table
 
 
@@ -89,6 +100,7 @@ def importance_table(contribution: TargetContributions, trained_alone: Mapping[s
     measure = contribution.measures[0]
     rows = f"({contribution.num_rows:,} rows)"
     table = titled_table(f"{contribution.target}: column importance {rows}")
+    table.padding = (0, 1, 0, 0)  # seven columns have to fit
     table.add_column("column", no_wrap=True)
     table.add_column("", no_wrap=True)
     # Heads break where they have to for 80 characters; no value does.
@@ -112,15 +124,3 @@ def importance_table(contribution: TargetContributions, trained_alone: Mapping[s
             *(alone if trained_alone else []),
         )
     return table
-
-
-def _fitting(infos: Sequence[Metric]) -> list[Metric]:
-    """The first metrics, as many as fit beside the names."""
-    fitting, width = [], _NAME_WIDTH
-    for info in infos:
-        *words, last = info.name.split("_")
-        width += 2 + max(6, *map(len, words), len(last) + 2)
-        if width > WIDTH:
-            break
-        fitting.append(info)
-    return fitting

@@ -9,8 +9,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
 from rich.table import Table
 
+from polysense.core.wrapping import WIDTH
 from polysense.escaping import visible
-from polysense.reports.wrapping import WIDTH
 
 __all__ = ["escape", "plain_text", "titled_table"]
 

@@ -21,12 +21,12 @@ from polysense.config.base import Config, describe, members
 from polysense.config.codec import to_dict
 from polysense.core.packages import package_of
 from polysense.core.spelling import did_you_mean
+from polysense.core.wrapping import WIDTH, wrapped
 from polysense.data.features import FeatureConfig
 from polysense.errors import ConfigError
 from polysense.escaping import joined
 from polysense.nn.encoder import EncoderConfig
 from polysense.nn.head import HeadConfig
-from polysense.reports.wrapping import WIDTH, wrapped
 
 __all__ = [
     "FAMILIES",

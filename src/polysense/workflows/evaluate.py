@@ -9,6 +9,7 @@ from typing import Any
 
 from polysense.bundle import Bundle, as_bundle
 from polysense.core.logs import get_logger, warn_of_each
+from polysense.core.wrapping import wrapped
 from polysense.data.batches.dataset import TableDataset
 from polysense.data.tables.sources import Table, read_table
 from polysense.errors import TableError
@@ -21,7 +22,6 @@ from polysense.nn.decoding.options import DecodingOptions
 from polysense.reports.groups import groups_text
 from polysense.reports.report import Report
 from polysense.reports.terminal import report_text
-from polysense.reports.wrapping import wrapped
 from polysense.workflows.blind_control import shuffled_inputs
 from polysense.workflows.evaluating import within
 from polysense.workflows.scoring import SHUFFLED, evaluate_bundle

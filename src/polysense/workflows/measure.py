@@ -14,6 +14,7 @@ from polysense.core.json import parse_json, write_json, write_json_lines
 from polysense.core.logs import get_logger
 from polysense.core.registry import task
 from polysense.core.sample import Unreadable
+from polysense.core.wrapping import wrapped
 from polysense.data.batches.dataset import TableDataset
 from polysense.data.tables.sources import Table
 from polysense.escaping import joined
@@ -21,7 +22,6 @@ from polysense.reports.report import Report, render_markdown, render_report
 from polysense.reports.run_list import VERDICT
 from polysense.reports.terminal import report_text
 from polysense.reports.titles import described
-from polysense.reports.wrapping import wrapped
 from polysense.training.time_plan import Deadline
 from polysense.workflows.audit.audit import AUDIT, audit_deadline, audit_subject
 from polysense.workflows.audit.columns import measured_contributions

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from polysense.core.json import to_json
+from polysense.core.wrapping import wrapped
 from polysense.evaluation.audit.part import AuditPart
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.contribution_result import Contributions, TargetContributions, Verdict
@@ -63,9 +64,11 @@ class AuditResult:
         """For the terminal."""
         lines = []
         for target in self.targets:
-            lines += [target, *(f"  {sentence}" for sentence in self.findings(target))]
+            lines += wrapped(target)
+            lines += [line for one in self.findings(target) for line in wrapped(one, indent="  ", hanging="    ")]
         if self.left_out:
-            lines += ["left out", *(f"  {what}" for what in self.left_out)]
+            lines += ["left out"]
+            lines += [line for what in self.left_out for line in wrapped(what, indent="  ", hanging="    ")]
         return "\n".join(lines)
 
     def as_json(self) -> dict[str, object]:

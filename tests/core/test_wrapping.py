@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from polysense.core.wrapping import shortened, wrapped
 from polysense.escaping import visible
-from polysense.reports.wrapping import shortened, wrapped
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=300), st.integers(5, 40))
