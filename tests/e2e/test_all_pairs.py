@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ from polysense.data.config import DataConfig
 from polysense.data.processor import Processor
 from polysense.data.tables.sources import Table, read_table
 from polysense.data.target import TargetConfig
+from polysense.evaluation.explanation import ExplanationOptions
 from polysense.nn.encoder import EncoderConfig
 from polysense.nn.model import MultimodalModel
 from polysense.nn.model_config import ModelConfig
@@ -211,6 +213,35 @@ def test_every_encoder_with_every_fusion_and_head(
         values = nothing[target.name]["values"]
         embeds = task(target.task).embeds_columns
         assert bool(values.isnan().all() if embeds else values.isfinite().all()), target.name
+
+
+def test_predictions_are_explained_whatever_encodes_them(
+    prepared: Prepared, needs: Mapping[str, dict[str, Any]]
+) -> None:
+    """Of a network with random weights: the shares sum to what they must, and a map is no worse than chance."""
+    kinds = ["classification", "regression"]
+    heads = _heads(0, kinds, next(iter(prepared.encoders)), needs)
+    processor = prepared.only([TARGETS[kind] for kind in kinds])
+    config = ModelConfig(width=WIDTH, encoders=prepared.encoders, fusion=members("fusion")["concat"](), heads=heads)  # type: ignore[arg-type]
+    torch.manual_seed(0)
+    bundle = Bundle(processor, config.build(processor.schema).eval(), config)
+    options = ExplanationOptions(parts=4, pairs=8, donors=2)
+    last_first, num_maps = 0.0, 0
+    for row in bundle.explain(prepared.table, [1, 2], options=options):
+        for target in row.targets:
+            total = sum(column.share for column in target.columns)
+            assert total == pytest.approx(target.value - target.prior, abs=2e-4)
+            for column in target.columns:
+                assert math.isfinite(column.share)
+                if column.map is not None and column.map.test is not None:
+                    assert column.map.without is not None
+                    lost = target.value - column.map.without
+                    assert column.map.shares.sum() == pytest.approx(lost, abs=2e-4)
+                    last_first += column.map.test.insertion - column.map.test.deletion
+                    num_maps += 1
+    modalities = {column.modality for column in processor.schema.columns}
+    assert last_first >= 0
+    assert num_maps or modalities <= {"number", "category", "date"}
 
 
 def _there(positions: torch.Tensor, target: Target, batch: Batch) -> torch.Tensor:
