@@ -158,7 +158,8 @@ def test_nothing_is_claimed_without_intervals_or_a_value() -> None:
 @given(st.floats(-0.3, 0.3), st.floats(0, 0.3), st.integers(10, 2000))
 def test_a_column_is_told_from_its_own_interval(value: float, half: float, num_rows: int) -> None:
     drop = Interval(value, value - half, value + half)
-    verdict, by = verdict_of([ACCURACY], {ACCURACY: drop}, {ACCURACY: Interval(0.0, -0.1, 0.1)}, num_rows)
+    alone, whole = {ACCURACY: Interval(0.0, -0.1, 0.1)}, {ACCURACY: Interval(0.5, 0.4, 0.6)}
+    verdict, by = verdict_of([ACCURACY], {ACCURACY: drop}, alone, whole, num_rows)
     column = ColumnContribution(
         name="audio", modality="audio", num_present=num_rows, drop={ACCURACY: drop}, shapley={ACCURACY: drop},
         only_this={ACCURACY: drop}, gain_of_only_this={ACCURACY: drop}, all_but_this={ACCURACY: drop},
@@ -166,7 +167,7 @@ def test_a_column_is_told_from_its_own_interval(value: float, half: float, num_r
     )  # fmt: skip
     measured = TargetContributions(
         target="label", measures=(ACCURACY,), num_rows=num_rows, exact=True, nothing={ACCURACY: drop},
-        full={ACCURACY: drop}, columns=(column,), subsets=(),
+        full={ACCURACY: drop}, whole=whole, columns=(column,), subsets=(),
     )  # fmt: skip
     truth = np.arange(30) % 3
     own = evaluation(truth, truth, bootstrap=0)

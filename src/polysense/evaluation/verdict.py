@@ -316,6 +316,8 @@ def _column_steps(contribution: TargetContributions) -> list[str]:
     for column in contribution.ranked:
         adds = f"{column.name} adds {_drop(column, contribution)}"
         match column.verdict:
+            case Verdict.INCONCLUSIVE if column.drop[contribution.measures[0]].low > 0:
+                pass  # of a model that knows nothing, of which something else is said
             case Verdict.INCONCLUSIVE if column.rows_to_tell is not None:
                 more = _two_digits(column.rows_to_tell - contribution.num_rows)
                 steps.append(f"{adds}: inconclusive; drop it, or test it on about {more:,} more rows to tell.")
