@@ -12,7 +12,7 @@ may change.
 | task | functions |
 |---|---|
 | train | `check`, `new`, `fit`, `compare`, `demo`, `report` |
-| use | `load`, `predict`, `stream`, `evaluate`, `audit`, `impute` |
+| use | `load`, `predict`, `stream`, `evaluate`, `explain`, `audit`, `impute` |
 | represent | `embed`, `embeddings`, `fewshot`, `zero_shot`, `map_rows` |
 | search | `index_table`, `search`, `VectorIndex` |
 | look up | `catalogue` (what a recipe can name), `recipe_schema`, `audit_schema` |
@@ -34,6 +34,7 @@ from polysense.workflows.check import check
 from polysense.workflows.comparison.compare import Compared, compare
 from polysense.workflows.demo import demo
 from polysense.workflows.evaluate import Scores, evaluate
+from polysense.workflows.explain import Explanations, explain
 from polysense.workflows.fit import fit, new
 from polysense.workflows.imputation.impute import Imputed, impute
 from polysense.workflows.predict import predict, stream
@@ -51,6 +52,7 @@ __all__ = [
     "Check",
     "Compared",
     "Embeddings",
+    "Explanations",
     "Imputed",
     "IndexResult",
     "Mapped",
@@ -69,6 +71,7 @@ __all__ = [
     "embed",
     "embeddings",
     "evaluate",
+    "explain",
     "fewshot",
     "fit",
     "impute",

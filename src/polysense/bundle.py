@@ -52,6 +52,8 @@ from polysense.data.tables.predictions import Predictions, predictions_frame
 from polysense.data.tables.sources import Table, read_table
 from polysense.errors import BundleError, ConfigError, DependencyError, TableError
 from polysense.escaping import visible
+from polysense.evaluation.explanation import ExplanationOptions, explain_rows, explained_choices
+from polysense.evaluation.explanation_result import RowExplanation
 from polysense.imputer import Imputer
 from polysense.nn.bundled import (
     bounded_build,
@@ -282,6 +284,33 @@ class Bundle:
         dataset.use_stored(self.stored)
         self.processor.require_any(dataset.table)
         return bundle.predict_dataset(dataset, batch_size=batch_size, kept=kept, progress=progress)
+
+    def explain(
+        self,
+        source: Any,
+        rows: Sequence[int] | None = None,
+        *,
+        root: Path | str | None = None,
+        choices: Mapping[str, str] | None = None,
+        options: ExplanationOptions | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[RowExplanation]:
+        """Explains predictions: columns' shares, parts of their cells, and what would change the answer.
+
+        Args:
+            source, root, progress: As in `predict`. Rows that are not explained lend their cells.
+            rows: Positions in the table, from 0; all by default.
+            choices: Per target what is explained, if not the answer: a class, a label, a column of numbers.
+            options: How much is tried.
+
+        Raises:
+            TableError: The table can't be read, or has no such row.
+            ConfigError: There is no such choice, or nothing that can be explained.
+        """
+        dataset = self.dataset(self.processor.require_any(_table(source, root)))
+        self.model.eval()
+        chosen = explained_choices(self.schema.targets, choices or {})
+        return explain_rows(self.model, dataset, rows, chosen, options, self.prediction, progress)
 
     def stream(
         self,

@@ -182,6 +182,24 @@ def test_few_rows_move_the_weights_less(monkeypatch: pytest.MonkeyPatch) -> None
     np.testing.assert_array_equal(weights(), few)
 
 
+def test_few_validation_rows_take_little_from_estimators(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that these rows flatter: it knows their answers."""
+    model = build()
+    out_of_fold, batch = fit(model, rows(200, 0)), rows(40, 1)
+    head, part = head_of(model), read_held_out(model, [batch])
+    flattered = logits(part.experts["label"][0][0].each[2])  # all columns
+    flattered[torch.arange(40), batch.truths["label"].values] += 2.0  # type: ignore[attr-defined]
+
+    def estimators() -> float:
+        weights = fit_ensemble_weights(model, part, out_of_fold)["label"].weights
+        return float(sum(weights[name] for name in head.estimator_names))
+
+    few = estimators()
+    monkeypatch.setattr(ensemble_weights, "_FEW_ROWS", 39)
+    assert estimators() < few - 0.2
+    assert few > 1.0
+
+
 def test_until_they_are_fitted_they_have_no_weight() -> None:
     model, batch = build(), rows(32, 3)
     output = experts(model, batch)

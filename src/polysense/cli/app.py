@@ -23,6 +23,7 @@ from polysense.cli.commands.demo import demo
 from polysense.cli.commands.doctor import doctor
 from polysense.cli.commands.embed import embed
 from polysense.cli.commands.evaluate import evaluate
+from polysense.cli.commands.explain import explain
 from polysense.cli.commands.fewshot import fewshot
 from polysense.cli.commands.impute import impute
 from polysense.cli.commands.index import index
@@ -74,6 +75,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "audit": audit,
     "predict": predict,
+    "explain": explain,
     "impute": impute,
     "compare": compare,
     "embed": embed,

@@ -10,7 +10,7 @@ __all__ = ["EXAMPLES", "GROUPS", "GroupedHelp", "epilog"]
 
 GROUPS = {
     "Train": ("demo", "check", "new", "train", "compare"),
-    "Use a trained model": ("evaluate", "audit", "predict", "impute"),
+    "Use a trained model": ("evaluate", "audit", "predict", "explain", "impute"),
     "Embeddings and search": ("embed", "zeroshot", "fewshot", "map", "index", "search"),
     "Look at runs": ("runs", "report"),
     "Look up": ("list", "schema", "doctor"),
@@ -26,6 +26,7 @@ EXAMPLES = {
     "evaluate": "polysense evaluate runs/demo test.csv",
     "audit": "polysense audit runs/demo test.csv --full -o audit",
     "predict": "polysense predict runs/demo new.csv -o predictions.csv",
+    "explain": "polysense explain runs/demo test.csv --rows 3,17",
     "impute": "polysense impute runs/filler gaps.csv -o filled.csv",
     "embed": "polysense embed runs/demo products.csv -o vectors.parquet",
     "zeroshot": "polysense zeroshot runs/space photos.csv --column photo --classes cat,dog",

@@ -21,6 +21,7 @@ from typing import ClassVar
 import numpy as np
 
 from polysense.core.backbones import Backbones
+from polysense.core.cell_parts import CellParts
 from polysense.core.corruption import Corruption
 from polysense.core.descriptor import Descriptor
 from polysense.core.sample import SourceInfo
@@ -32,6 +33,7 @@ __all__ = [
     "Claim",
     "FittedColumn",
     "MakeAligner",
+    "MakeParts",
     "ModalitySpec",
     "ModelSize",
     "Preview",
@@ -264,6 +266,10 @@ MakeAligner = Callable[[FittedColumn, object, Path, Sequence[np.ndarray], int | 
 steps if that is known) -> the cell's aligner. Raises DecodeError if the cell can't be read or holds several items."""
 
 
+MakeParts = Callable[[FittedColumn, object, Path, Sequence[np.ndarray], int], CellParts]
+"""(fitted column, cell that could be read, root of relative paths, its items, parts at most) -> the cell in parts."""
+
+
 class ModalitySpec(ABC):
     """What generic code asks. Third parties subclass it; see docs/add_a_modality.md.
 
@@ -443,6 +449,12 @@ class ModalitySpec(ABC):
     @abstractmethod
     def descriptors(self) -> Sequence[Descriptor] | Unsupported:
         """Numbers that describe a cell and that rows can be told apart by, for audits: how long, how loud, how dark."""
+
+    @property
+    @abstractmethod
+    def cell_parts(self) -> MakeParts | Unsupported:
+        """From a cell to the parts that an explanation tells apart, such as words and patches; refused where a cell is
+        one value. See `core.cell_parts`."""
 
     @abstractmethod
     def decoder(self, column: Column) -> str | Unsupported:

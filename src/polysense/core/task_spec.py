@@ -32,6 +32,7 @@ __all__ = [
     "Arrays",
     "BatchRows",
     "Contribution",
+    "Explained",
     "Measure",
     "TargetClaim",
     "TargetReader",
@@ -64,6 +65,7 @@ OPTIONAL = (
     "average",
     "proper_score",
     "contribution",
+    "explained",
     "prior",
     "align",
     "searches",
@@ -172,6 +174,7 @@ class TaskSpec(ABC, Generic[T]):
             ones: checkpoints are selected by it, and training stops by it. Accuracy on some tens of rows ties, jumps,
             and goes on rising while a model grows overconfident.
         contribution: How columns' contributions are measured.
+        explained: Which number of a prediction an explanation is of, and when two predictions are the same answer.
         prior: `(target) -> {array: one row's}`: what is predicted of a row with nothing in it, by the names of the
             head's arrays: what the training rows say of the target alone, such as the classes' shares.
         align: "module:function" of what augmentation does to a target that lies in a column (`lies_in`), `(target,
@@ -229,6 +232,7 @@ class TaskSpec(ABC, Generic[T]):
     average: Callable[[T, Sequence[Statistics], np.ndarray], Statistics] | Unsupported
     proper_score: str | Unsupported
     contribution: Contribution[T] | Unsupported
+    explained: Explained[T] | Unsupported
     prior: Callable[[T], Arrays] | Unsupported
     align: str | Unsupported
     searches: str | Unsupported
@@ -370,3 +374,36 @@ class Contribution(ABC, Generic[T]):
         """
         del target, truth
         return values.transpose(2, 0, 1)
+
+
+class Explained(ABC, Generic[T]):
+    """The number of a prediction that an explanation divides among columns and parts of cells.
+
+    A prediction has a choice of such numbers: a class's probability, a column of several numbers.
+    """
+
+    @abstractmethod
+    def choices(self, target: T) -> Sequence[str]:
+        """What can be explained, as a user names it."""
+
+    @abstractmethod
+    def chosen(self, target: T, prediction: Arrays) -> int:
+        """What is explained unless a user says otherwise: the answer itself.
+
+        Args:
+            target: What is predicted.
+            prediction: The head's arrays for one row.
+        """
+
+    @abstractmethod
+    def numbers(self, target: T, prediction: Arrays, choice: int) -> np.ndarray:
+        """The number in each row, float64 [rows]."""
+
+    @abstractmethod
+    def title(self, target: T, choice: int) -> str:
+        """What the number is, in words: "probability of 'cat'"."""
+
+    @abstractmethod
+    def answers(self, target: T, prediction: Arrays, choice: int) -> Sequence[str] | None:
+        """Each row's answer in words, equal where it is the same answer; None where there is no telling, since a number
+        changes by degrees."""

@@ -73,6 +73,10 @@ class ValueSpec(ModalitySpec):
     def descriptors(self) -> Sequence[Descriptor] | Unsupported:
         return Unsupported(f"no number describes {self.nouns[0]}")
 
+    @property
+    def cell_parts(self) -> Unsupported:
+        return Unsupported(f"{self.nouns[0]} has no parts")
+
     def backbones(self, cells: Sequence[object]) -> Unsupported:
         return Unsupported(f"there are no pretrained backbones for {self.nouns[1]}")
 

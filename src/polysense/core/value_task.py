@@ -14,7 +14,7 @@ from polysense.core.audit_answers import ClassProbabilities, ConformalSets, Pred
 from polysense.core.metric import Statistics
 from polysense.core.modality_spec import ModelSize
 from polysense.core.row_spec import RowSpec
-from polysense.core.task_spec import Arrays, BatchRows, T, TaskPreset
+from polysense.core.task_spec import Arrays, BatchRows, Explained, T, TaskPreset
 from polysense.core.unsupported import Unsupported
 
 __all__ = ["ValueTaskSpec"]
@@ -32,6 +32,7 @@ class ValueTaskSpec(RowSpec[T], is_base=True):
     sample_outputs = "polysense.evaluation.value_outputs:sample_outputs"
     infer: str | Unsupported = Unsupported("a column is of this task only where its type says so")
     proper_score: str | Unsupported = Unsupported("checkpoints are selected by the metric that is marked for it")
+    explained: Explained[T] | Unsupported = Unsupported("it does not say which number of a prediction is explained")
     prior: Callable[[T], Arrays] | Unsupported = Unsupported(
         "it does not say what training rows tell of its target alone"
     )

@@ -24,7 +24,7 @@ from polysense.data.batches.collate import FILLER
 from polysense.data.stored_column import StoredColumn
 from polysense.data.tables.sources import Table
 
-__all__ = ["RowProcessor", "TableDataset", "choose_workers", "free_memory", "row_number"]
+__all__ = ["RowProcessor", "SampleSource", "TableDataset", "choose_workers", "free_memory", "row_number"]
 
 _log = get_logger("polysense.data.batches.dataset")
 
@@ -58,6 +58,22 @@ class RowProcessor(Protocol):
 
     def add_features(self, sample: Sample, table: Table, i: int) -> None:
         """Adds the feature vectors of its cells to the sample at a position."""
+
+
+@runtime_checkable
+class SampleSource(Protocol):
+    """Samples by position, which is all that loaders ask of a data set.
+
+    Attributes:
+        with_targets: Whether samples have targets.
+    """
+
+    with_targets: bool
+
+    def __len__(self) -> int: ...
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
+        """Several samples at once."""
 
 
 class TableDataset:

@@ -27,7 +27,7 @@ from polysense.core.schema import Schema
 from polysense.data.batches.batching import Batching
 from polysense.data.batches.blocks import PredictionConfig
 from polysense.data.batches.collate import collate
-from polysense.data.batches.dataset import TableDataset
+from polysense.data.batches.dataset import SampleSource, TableDataset
 from polysense.data.batches.length_buckets import LengthBucket
 from polysense.data.batches.sampler import StepSampler
 from polysense.data.batches.workers import WorkerPool
@@ -179,7 +179,7 @@ class PredictLoader(_Loader):
 
     def __init__(
         self,
-        dataset: TableDataset,
+        dataset: SampleSource,
         schema: Schema,
         batch_size: int = 32,
         num_workers: int = 0,

@@ -23,7 +23,7 @@ import torch
 import torch.utils.data
 
 from polysense.core.allocator import keep_freed_memory
-from polysense.data.batches.dataset import TableDataset
+from polysense.data.batches.dataset import SampleSource
 from polysense.errors import PolysenseError
 
 __all__ = ["WorkerPool"]
@@ -43,7 +43,7 @@ class WorkerPool:
         pin_memory: Whether to put batches into page-locked memory, in a thread.
     """
 
-    def __init__(self, dataset: TableDataset, num_workers: int, collate_fn: Any, *, pin_memory: bool = False) -> None:
+    def __init__(self, dataset: SampleSource, num_workers: int, collate_fn: Any, *, pin_memory: bool = False) -> None:
         self._plan = _Plan()
         self._num_workers = num_workers
         self._loader: torch.utils.data.DataLoader[Any] | None = torch.utils.data.DataLoader(

@@ -15,6 +15,7 @@ from polysense.core.file_spec import FileSpec
 from polysense.core.modality_spec import (
     FittedColumn,
     MakeAligner,
+    MakeParts,
     ModelSize,
     Preview,
     parts,
@@ -25,6 +26,7 @@ from polysense.modalities.audio.column import AudioProcessor
 from polysense.modalities.audio.corruptions import CORRUPTIONS
 from polysense.modalities.audio.decode import EXTENSIONS, audio_info, is_signature
 from polysense.modalities.audio.describe import DESCRIPTORS
+from polysense.modalities.audio.parts import audio_parts
 from polysense.modalities.audio.preview import as_playable, log_mel_image, spectrogram_image
 from polysense.modalities.audio.record import AudioColumn
 from polysense.modalities.audio.segments import align_audio
@@ -139,6 +141,10 @@ class AudioSpec(FileSpec):
     @property
     def descriptors(self) -> Sequence[Descriptor]:
         return DESCRIPTORS
+
+    @property
+    def cell_parts(self) -> MakeParts:
+        return audio_parts
 
     def decoder(self, column: Column) -> str:
         return "polysense.modalities.audio.decoder.SoundDecoder"

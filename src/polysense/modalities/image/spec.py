@@ -13,6 +13,7 @@ from polysense.core.descriptor import Descriptor
 from polysense.core.file_spec import FileSpec
 from polysense.core.modality_spec import (
     FittedColumn,
+    MakeParts,
     ModelSize,
     Preview,
     parts,
@@ -25,6 +26,7 @@ from polysense.data.media.raster import EXTENSIONS, decode_image, is_signature
 from polysense.errors import DecodeError
 from polysense.modalities.image.corruptions import CORRUPTIONS
 from polysense.modalities.image.describe import DESCRIPTORS
+from polysense.modalities.image.parts import image_parts
 from polysense.modalities.image.preview import thumbnail
 from polysense.modalities.image.record import ImageColumn
 
@@ -148,6 +150,10 @@ class ImageSpec(FileSpec):
     @property
     def descriptors(self) -> Sequence[Descriptor]:
         return DESCRIPTORS
+
+    @property
+    def cell_parts(self) -> MakeParts:
+        return image_parts
 
     def decoder(self, column: Column) -> str:
         return "polysense.modalities.image.decoder.PixelDecoder"

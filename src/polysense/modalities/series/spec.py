@@ -14,6 +14,7 @@ from polysense.core.file_spec import FileSpec, file_identity
 from polysense.core.modality_spec import (
     Claim,
     FittedColumn,
+    MakeParts,
     ModelSize,
     Preview,
     Profile,
@@ -26,6 +27,7 @@ from polysense.modalities.series.column import SeriesProcessor
 from polysense.modalities.series.corruptions import CORRUPTIONS
 from polysense.modalities.series.decode import SUFFIXES, is_numeric_list, read_series
 from polysense.modalities.series.describe import DESCRIPTORS
+from polysense.modalities.series.parts import series_parts
 from polysense.modalities.series.record import LENGTH_MULTIPLE, SeriesColumn
 from polysense.modalities.series.sparkline import sparkline
 
@@ -136,6 +138,10 @@ class SeriesSpec(FileSpec):
     @property
     def descriptors(self) -> Sequence[Descriptor]:
         return DESCRIPTORS
+
+    @property
+    def cell_parts(self) -> MakeParts:
+        return series_parts
 
     def decoder(self, column: Column) -> Unsupported:
         return Unsupported("series of any length and rate are encoded, and not made from a code")

@@ -18,6 +18,7 @@ from polysense.core.modality_spec import (
     Claim,
     FittedColumn,
     MakeAligner,
+    MakeParts,
     ModalitySpec,
     ModelSize,
     Preview,
@@ -30,6 +31,7 @@ from polysense.modalities.text.backbones import backbones_for
 from polysense.modalities.text.column import TextProcessor
 from polysense.modalities.text.corruptions import CORRUPTIONS
 from polysense.modalities.text.describe import DESCRIPTORS
+from polysense.modalities.text.parts import text_parts
 from polysense.modalities.text.record import TextColumn
 from polysense.modalities.text.segments import align_text
 
@@ -132,6 +134,10 @@ class TextSpec(ModalitySpec):
     @property
     def descriptors(self) -> Sequence[Descriptor]:
         return DESCRIPTORS
+
+    @property
+    def cell_parts(self) -> MakeParts:
+        return text_parts
 
     def decoder(self, column: Column) -> str:
         return "polysense.modalities.text.decoder.TokenDecoder"

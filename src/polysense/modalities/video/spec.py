@@ -15,6 +15,7 @@ from polysense.core.file_spec import Content, FileSpec
 from polysense.core.modality_spec import (
     Claim,
     FittedColumn,
+    MakeParts,
     ModalitySpec,
     ModelSize,
     Preview,
@@ -171,6 +172,10 @@ class VideoSpec(FileSpec):
     def descriptors(self) -> Sequence[Descriptor] | Unsupported:
         frame = self._frame.descriptors
         return (motion,) if isinstance(frame, Unsupported) else (*frame, motion)
+
+    @property
+    def cell_parts(self) -> MakeParts | Unsupported:
+        return self._frame.cell_parts
 
     def decoder(self, column: Column) -> str | Unsupported:
         return self._frame.decoder(self.item_column(column))

@@ -8,7 +8,7 @@ import numpy as np
 
 from polysense.core.audit_answers import ClassProbabilities, ConformalSets, RowScore
 from polysense.core.metric import Metric, Scorer, Statistics, marked
-from polysense.core.task_spec import Answer, Arrays, Contribution, Measure
+from polysense.core.task_spec import Answer, Arrays, Contribution, Explained, Measure
 from polysense.core.value_task import ValueTaskSpec
 from polysense.tasks.classification.conformal import least_ambiguous_sets
 from polysense.tasks.classification.metrics import ClassificationScorer, classification_metrics, confusion_matrix
@@ -32,6 +32,26 @@ class _Contribution(Contribution[ClassificationTarget]):
         return np.column_stack([correct, _log_probability(target, statistics)])
 
 
+class _Explained(Explained[ClassificationTarget]):
+    """A class's probability; of the class that is predicted unless a user names another."""
+
+    def choices(self, target: ClassificationTarget) -> Sequence[str]:
+        return target.classes
+
+    def chosen(self, target: ClassificationTarget, prediction: Arrays) -> int:
+        return int(prediction["values"][0])
+
+    def numbers(self, target: ClassificationTarget, prediction: Arrays, choice: int) -> np.ndarray:
+        probabilities: np.ndarray = prediction["probabilities"][:, choice].astype(np.float64)
+        return probabilities
+
+    def title(self, target: ClassificationTarget, choice: int) -> str:
+        return f"probability of {target.classes[choice]!r}"
+
+    def answers(self, target: ClassificationTarget, prediction: Arrays, choice: int) -> Sequence[str]:
+        return [target.classes[value] for value in prediction["values"].tolist()]
+
+
 class ClassificationSpec(ValueTaskSpec[ClassificationTarget]):
     """One of several classes. Its row statistics: `truth`, `predicted` and `probabilities`."""
 
@@ -44,6 +64,7 @@ class ClassificationSpec(ValueTaskSpec[ClassificationTarget]):
     infer = "polysense.tasks.classification.infer:claim"
     proper_score = "log_loss"
     contribution = _Contribution()
+    explained = _Explained()
     report_section = "polysense.tasks.classification.report_section:report_sections"
     sample_outputs = "polysense.tasks.classification.sample_output:sample_outputs"
     mistakes = "polysense.tasks.classification.mistakes:mistakes"

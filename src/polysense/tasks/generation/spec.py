@@ -56,6 +56,7 @@ class GenerationSpec(RowSpec[GenerationTarget]):
     decode = "polysense.tasks.generation.predicted:predicted_columns"
     answer = Answer.WORDS
     infer = "polysense.tasks.generation.infer:claim"
+    explained = Unsupported("a text is many numbers, one for each token; the loss of a reference is not explained yet")
     prior = Unsupported("what it generates from nothing is what it knows of the language")
     proper_score = Unsupported(
         "its log loss rises while the texts still get better, so what is right of them is watched"

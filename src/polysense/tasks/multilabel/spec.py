@@ -9,7 +9,7 @@ import numpy as np
 from polysense.core.audit_answers import ClassProbabilities, RowScore
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.modality_spec import ModelSize
-from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, Measure, TaskPreset
+from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, Explained, Measure, TaskPreset
 from polysense.core.unsupported import Unsupported
 from polysense.core.value_task import ValueTaskSpec
 from polysense.tasks.multilabel.metrics import MultilabelScorer, multilabel_metrics
@@ -30,6 +30,27 @@ class _Contribution(Contribution[MultilabelTarget]):
         return np.column_stack([_f1_of_rows(statistics), _log_probability(target, statistics)])
 
 
+class _Explained(Explained[MultilabelTarget]):
+    """A label's probability; of the most probable label unless a user names another."""
+
+    def choices(self, target: MultilabelTarget) -> Sequence[str]:
+        return target.classes
+
+    def chosen(self, target: MultilabelTarget, prediction: Arrays) -> int:
+        return int(prediction["probabilities"][0].argmax())
+
+    def numbers(self, target: MultilabelTarget, prediction: Arrays, choice: int) -> np.ndarray:
+        probabilities: np.ndarray = prediction["probabilities"][:, choice].astype(np.float64)
+        return probabilities
+
+    def title(self, target: MultilabelTarget, choice: int) -> str:
+        return f"probability of {target.classes[choice]!r}"
+
+    def answers(self, target: MultilabelTarget, prediction: Arrays, choice: int) -> Sequence[str]:
+        name = target.classes[choice]
+        return [repr(name) if value else f"not {name!r}" for value in prediction["values"][:, choice].tolist()]
+
+
 class MultilabelSpec(ValueTaskSpec[MultilabelTarget]):
     """Any of several labels. Its row statistics: `truth`, `predicted` (bool each) and `probabilities`."""
 
@@ -41,6 +62,7 @@ class MultilabelSpec(ValueTaskSpec[MultilabelTarget]):
     infer = "polysense.tasks.multilabel.infer:claim"
     proper_score = "log_loss"
     contribution = _Contribution()
+    explained = _Explained()
     sample_outputs = "polysense.tasks.multilabel.sample_output:sample_outputs"
     conformal = Unsupported("sets of labels of which several are true are not made yet")
     mistakes = "polysense.tasks.multilabel.mistakes:mistakes"

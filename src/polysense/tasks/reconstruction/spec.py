@@ -40,6 +40,7 @@ class ReconstructionSpec(TaskSpec[ReconstructionTarget]):
     infer = Unsupported("it is read from the input columns")
     preset = Unsupported("it is read from the input columns")
     average = Unsupported("codes of different models have nothing in common")
+    explained = Unsupported("it predicts its own inputs")
     prior = Unsupported("what it reconstructs from nothing is the mean of the training rows already")
     proper_score = Unsupported("the metric that selects is the squared error of what is reconstructed")
     contribution = Unsupported("what is reconstructed are the columns themselves")

@@ -8,7 +8,7 @@ import numpy as np
 
 from polysense.core.audit_answers import ConformalSets, PredictedNumbers, RowScore
 from polysense.core.metric import Metric, Scorer, Statistics, marked
-from polysense.core.task_spec import Answer, Arrays, Contribution, Measure
+from polysense.core.task_spec import Answer, Arrays, Contribution, Explained, Measure
 from polysense.core.value_task import ValueTaskSpec
 from polysense.tasks.regression.conformal import conformal_margin
 from polysense.tasks.regression.metrics import RegressionScorer, regression_metrics
@@ -45,6 +45,26 @@ class _Contribution(Contribution[RegressionTarget]):
         return scores[None]
 
 
+class _Explained(Explained[RegressionTarget]):
+    """A predicted number in the table's own units; of the first column unless a user names another."""
+
+    def choices(self, target: RegressionTarget) -> Sequence[str]:
+        return target.columns
+
+    def chosen(self, target: RegressionTarget, prediction: Arrays) -> int:
+        return 0
+
+    def numbers(self, target: RegressionTarget, prediction: Arrays, choice: int) -> np.ndarray:
+        values: np.ndarray = prediction["values"][:, choice].astype(np.float64)
+        return values
+
+    def title(self, target: RegressionTarget, choice: int) -> str:
+        return target.columns[choice]
+
+    def answers(self, target: RegressionTarget, prediction: Arrays, choice: int) -> None:
+        return None
+
+
 class RegressionSpec(ValueTaskSpec[RegressionTarget]):
     """Numbers in the table's units. Its row statistics: `truth` (NaN = unknown) and `predicted`, [rows, columns]."""
 
@@ -56,6 +76,7 @@ class RegressionSpec(ValueTaskSpec[RegressionTarget]):
     infer = "polysense.tasks.regression.infer:claim"
     proper_score = "mse_scaled"
     contribution = _Contribution()
+    explained = _Explained()
     report_section = "polysense.tasks.regression.report_section:report_sections"
     mistakes = "polysense.tasks.regression.mistakes:mistakes"
 

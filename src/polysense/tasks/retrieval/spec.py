@@ -36,6 +36,7 @@ class RetrievalSpec(TaskSpec[RetrievalTarget]):
     infer = Unsupported("it is read from the input columns")
     preset = Unsupported("it is read from the input columns")
     average = Unsupported("embeddings of different models lie in different spaces")
+    explained = Unsupported("an embedding is no answer; what is retrieved depends on what there is to retrieve")
     prior = Unsupported("a row without a column has no embedding")
     proper_score = Unsupported("its loss depends on which rows it is compared with")
     contribution = Unsupported("an embedding is of one column alone, so no other column contributes to it")

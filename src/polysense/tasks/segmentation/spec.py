@@ -45,6 +45,7 @@ class SegmentationSpec(RowSpec[SegmentationTarget]):
     decode = "polysense.tasks.segmentation.predicted:predicted_columns"
     answer = Answer.STRUCTURE
     infer = "polysense.tasks.segmentation.infer:claim"
+    explained = Unsupported("each pixel has a class of its own; no number stands for the row")
     prior = Unsupported("a row without its image has no pixels")
     proper_score = Unsupported("its losses are of single pixels, most of them of the background")
     contribution = _Contribution()
