@@ -48,7 +48,9 @@ def drawn(part: AuditPart | None) -> str:
 
 def test_calibration_is_drawn() -> None:
     for num_rows in (3, 200):
-        assert "Reliability" in drawn(measure_calibration(audit_input(LABEL, statistics(num_rows))))
+        markup = drawn(measure_calibration(audit_input(LABEL, statistics(num_rows), calibrated="temperature 1.2")))
+        assert "Reliability" in markup
+        assert "temperature 1.2" in markup
 
 
 def test_slices_are_drawn() -> None:

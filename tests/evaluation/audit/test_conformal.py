@@ -53,6 +53,7 @@ def test_rows_that_fit_are_not_those_that_judge() -> None:
     assert part.fitted_on == "300 validation rows"
     (coverage,) = part.coverages
     assert coverage.coverage.high < LEVEL
+    assert "fewer than promised" in part.findings()[0]
     assert coverage.coverage.low < coverage.coverage.value < coverage.coverage.high
 
 

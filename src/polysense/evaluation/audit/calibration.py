@@ -72,6 +72,7 @@ class Calibration(AuditPart):
         adaptive_error: The mean gap of the bins, each weighing as many judgments as it has.
         excess: Mean probability less the share that came true.
         metrics: Of the target, those that are about probabilities.
+        calibrated: How the model was calibrated before, in words; "" if it was not.
         is_of_groups: Whether intervals are over groups of rows.
         confidence: Of the intervals.
     """
@@ -89,12 +90,14 @@ class Calibration(AuditPart):
     adaptive_error: Interval
     excess: Interval
     metrics: Mapping[Metric, Interval]
+    calibrated: str = ""
     is_of_groups: bool = False
     confidence: float = 0.95
 
     def record(self) -> Mapping[str, JsonValue]:
         return {
             "num_judgments": self.num,
+            "calibrated_by": self.calibrated,
             "event": self.event,
             "bins": [each.as_json() for each in self.bins],
             "adaptive_calibration_error": dict(self.adaptive_error.as_json()),
@@ -213,6 +216,7 @@ def measure_calibration(asked: AuditInput) -> Calibration | None:
             )
             for each in infos
         },
+        calibrated=asked.calibrated,
         is_of_groups=clusters is not None,
         confidence=asked.confidence,
     )

@@ -147,9 +147,12 @@ class Conformal(AuditPart):
             return [f"{of}{there} are too few rows to fit {each.noun} that leave anything out at {self.level:.0%}."]
         share = each.coverage
         bounds = f" ({share.low:.1%} to {share.high:.1%})" if share.has_bounds else ""
+        warning = ""
+        if share.has_bounds and share.high < self.level:
+            warning = ", fewer than promised: the rows that fitted them are not like these"
         sentence = (
             f"{of}{each.noun} that are to hold the truth in {self.level:.0%} hold it in {share.value:.1%}{bounds} of "
-            f"{each.num:,} {self.split} rows; {each.size_name}: {each.size:.3g} on average."
+            f"{each.num:,} {self.split} rows{warning}; {each.size_name}: {each.size:.3g} on average."
         )
         sentences = [sentence[0].upper() + sentence[1:] if not of else sentence]
         low = [group for group in each.groups if group.coverage.has_bounds and group.coverage.high < self.level]

@@ -72,6 +72,7 @@ class AuditInput:
         confidence: Of the intervals.
         is_full: Whether everything is asked for; else what is quick.
         by: Columns of the table that rows are grouped by.
+        calibrated: How the model was calibrated, in words; "" if it was not.
     """
 
     target: Target
@@ -86,6 +87,7 @@ class AuditInput:
     confidence: float = 0.95
     is_full: bool = False
     by: tuple[str, ...] = ()
+    calibrated: str = ""
 
     @property
     def counted(self) -> np.ndarray:

@@ -3,7 +3,8 @@
 Least ambiguous sets (LAC): a class is in the set where its probability reaches a threshold, such that as many true
 classes of the calibration rows reach theirs as the level asks for. They are the smallest on average of all sets with
 that coverage (Sadinle, Lei, Wasserman, "Least Ambiguous Set-Valued Classifiers with Bounded Error Levels", JASA 2019,
-theorem 1), and a row that resembles no class may have an empty one.
+theorem 1). Where the model is right more often than that some would be empty; here the most probable class is always in
+the set, so that they then hold the truth as often as the model is right.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from polysense.core.metric import Statistics
 
 __all__ = ["least_ambiguous_sets"]
 
-_METHOD = "least ambiguous sets (LAC; Sadinle, Lei and Wasserman, 2019)"
+_METHOD = "least ambiguous sets (LAC; Sadinle, Lei and Wasserman, 2019), the most probable class always among them"
 
 
 def least_ambiguous_sets(calibration: Statistics, judged: Statistics, level: float) -> ConformalSets:
@@ -38,6 +39,7 @@ def least_ambiguous_sets(calibration: Statistics, judged: Statistics, level: flo
     threshold = float(np.sort(own)[len(own) - rank]) if rank <= len(own) else -math.inf
     inside = judged["probabilities"].astype(np.float64) >= threshold
     rows = np.arange(len(inside))
+    inside[rows, judged["probabilities"].argmax(axis=1)] = True
     covered = inside[rows, judged["truth"].astype(np.int64)].astype(np.float64)
     present = judged["present"]
     return ConformalSets(

@@ -20,8 +20,8 @@ from polysense.evaluation.audit.novelty import Novelty, detections, mahalanobis_
 from polysense.evaluation.audit.part import AuditPart
 from polysense.evaluation.contribution import contribution_rows
 from polysense.evaluation.evaluator import batch_statistics
-from polysense.workflows.audit.changes import damaged, exchanged
-from polysense.workflows.audit.row_values import Encoded, chunks
+from polysense.workflows.audit.changes import Encoded, damaged, exchanged
+from polysense.workflows.audit.row_values import chunks
 from polysense.workflows.audit.subject import AuditSubject
 
 __all__ = ["novelty_parts"]

@@ -100,4 +100,5 @@ class AuditSubject:
             confidence=self.confidence,
             is_full=self.is_full,
             by=self.by,
+            calibrated=str(self.bundle.info.get("calibration", {}).get(target.name, "")),
         )
