@@ -67,7 +67,7 @@ def test_the_page_says_what_was_measured(report):
     for expected in (
         "labels only", "12,345", "is no help", "ends in the middle", "25.0%", "9,999", "epoch 3", "R²",
         "label: Results", "label: Confusion matrix", "label: Column importance", "price: Results",
-        "drop when removed (pp)", "Shapley value (pp)", "only this column", "all but this column", "higher is better",
+        "drop when removed (pp)", "Shapley value (pp)", "others masked", "all but this column", "higher is better",
         "All metrics of price", "8 subsets of the columns",
     ):  # fmt: skip
         assert expected in words, expected

@@ -255,7 +255,7 @@ class TargetContributions:
         """For contribution.json."""
         result = json_object(
             self,
-            columns={column.name: json_object(column, note=column.note) for column in self.columns},
+            columns={column.name: _column_json(column) for column in self.columns},
             subsets=[{"columns": names, "values": values} for names, values in self.subsets],
             over_nothing=[{"columns": names, "gain": gain} for names, gain in self.over_nothing],
         )
@@ -322,6 +322,13 @@ class Contributions:
                 "targets": {target.target: target.as_json() for target in self.targets},
             }
         )
+
+
+def _column_json(column: ColumnContribution) -> dict[str, Any]:
+    """A column for contribution.json, where "alone" has two names: `others_masked`, and `trained_alone`."""
+    plain = json_object(column, note=column.note)
+    names = {"only_this": "others_masked", "gain_of_only_this": "gain_with_others_masked"}
+    return {names.get(name, name): value for name, value in plain.items()}
 
 
 def amount(measure: Measure, value: float) -> str:

@@ -39,6 +39,7 @@ __all__ = ["measure"]
 
 _log = get_logger("polysense.workflows")
 
+_MOST_LEFT_OUT = 2  # things that are listed once more at the end
 _MOST_SUBSETS = 64  # of the columns; see `evaluation.contribution`
 _COST_OF_SUBSET = 0.1  # of a row's, which is encoded once
 
@@ -320,7 +321,9 @@ def _text(
             f"{folder / 'unreadable.jsonl'}"
         )
     if run.left_out:
-        parts.append(f"Left out for lack of time: {'; '.join(run.left_out)}")
+        few, more = run.left_out[:_MOST_LEFT_OUT], len(run.left_out) - _MOST_LEFT_OUT
+        rest = f" and {more} more, which the warnings above and the report name" if more > 0 else ""
+        parts.append(f"Left out for lack of time: {'; '.join(few)}{rest}")
     if run.folds is not None:
         parts.append(f"out of fold: {run.folds['scored']}; each row's prediction is in {folder / 'out_of_fold.csv'}")
     lines = [f"run:      {folder}"]
