@@ -169,3 +169,18 @@ def test_short_audio_and_missing_texts_are_found_in_a_table() -> None:
     )
     assert part is not None
     assert part.worst[0].words == "note missing"
+
+
+def test_cells_that_there_is_no_time_for_are_counted() -> None:
+    draws = np.random.default_rng(0)
+    table = {"audio": [clip(0.2, draws) for _ in range(60)], "site": ["x", "z"] * 30}
+    left = iter([True] * 25)
+    asked = audit_input(
+        LABEL, judged(np.ones(60)), table, columns={"audio": "audio"}, has_time=lambda: next(left, False)
+    )
+    part = measure_slices(asked)
+    assert part is not None
+    assert part.notes == ("25 of 60 cells of audio were decoded to describe them",)
+    whole = measure_slices(audit_input(LABEL, judged(np.ones(60)), table, columns={"audio": "audio"}))
+    assert whole is not None
+    assert whole.notes == ()

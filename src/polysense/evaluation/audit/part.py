@@ -8,7 +8,7 @@ the model is made in `workflows.audit`, which also has the ordered list of all p
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -73,6 +73,7 @@ class AuditInput:
         is_full: Whether everything is asked for; else what is quick.
         by: Columns of the table that rows are grouped by.
         calibrated: How the model was calibrated, in words; "" if it was not.
+        has_time: Whether there is time to decode one more cell.
     """
 
     target: Target
@@ -88,6 +89,7 @@ class AuditInput:
     is_full: bool = False
     by: tuple[str, ...] = ()
     calibrated: str = ""
+    has_time: Callable[[], bool] = lambda: True
 
     @property
     def counted(self) -> np.ndarray:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import ClassVar
 
@@ -92,6 +92,7 @@ class Slices(AuditPart):
         num_tried: Slices.
         worst: Those that are worse beyond chance, the surest first; one says what others say in other words.
         others: The next ones, of which none is claimed.
+        notes: What was not looked at, in words.
         is_of_groups: Whether rows have groups.
         confidence: Of the intervals and of the claims together.
     """
@@ -107,6 +108,7 @@ class Slices(AuditPart):
     num_tried: int
     worst: tuple[Slice, ...] = ()
     others: tuple[Slice, ...] = ()
+    notes: tuple[str, ...] = ()
     is_of_groups: bool = False
     confidence: float = 0.95
 
@@ -119,6 +121,7 @@ class Slices(AuditPart):
             "num_tried": self.num_tried,
             "worst": [each.as_json() for each in self.worst],
             "others": [each.as_json() for each in self.others],
+            "notes": list(self.notes),
         }
 
     def findings(self) -> Sequence[str]:
@@ -152,7 +155,7 @@ def measure_slices(asked: AuditInput) -> Slices | None:
         return None
     if len(positions) > _MOST_ROWS:
         positions = np.sort(positions[permutation(len(positions), asked.seed, "slices")[:_MOST_ROWS]])
-    traits = traits_of(asked, positions, FEWEST_ROWS) if len(positions) >= 2 * FEWEST_ROWS else []
+    traits, notes = traits_of(asked, positions, FEWEST_ROWS) if len(positions) >= 2 * FEWEST_ROWS else ([], [])
     chosen = RowScore(
         name=score.name,
         higher_is_better=score.higher_is_better,
@@ -160,9 +163,10 @@ def measure_slices(asked: AuditInput) -> Slices | None:
         values=score.values[positions],
     )
     clusters = None if asked.clusters is None else asked.clusters[positions]
-    return find_slices(
+    result = find_slices(
         asked.target.name, chosen, traits, clusters=clusters, confidence=asked.confidence, seed=asked.seed
     )
+    return replace(result, notes=tuple(notes))
 
 
 def find_slices(
@@ -203,7 +207,7 @@ def find_slices(
     inside = np.array([trait.has for trait in candidates])
     outside = np.array([trait.known for trait in candidates]) & ~inside
     num_inside, num_outside = inside.sum(axis=1)[:, None], outside.sum(axis=1)[:, None]
-    contrast = (inside / num_inside - outside / num_outside).astype(np.float32)
+    contrast = inside * (1 / num_inside).astype(np.float32) - outside * (1 / num_outside).astype(np.float32)
     observed, largest = _shuffled(contrast, num_inside[:, 0], num_outside[:, 0], deviations, clusters, seed)
     ordered = np.sort(largest)
     critical = float(ordered[min(math.ceil(confidence * (len(ordered) + 1)), len(ordered)) - 1])
@@ -223,13 +227,15 @@ def find_slices(
 
     # The worst first, by the statistic of single rows: that of groups says more of how many they are than where a slice
     # ends. It is negative where a slice is worse.
-    gaps = contrast @ deviations / (deviations.std() * np.sqrt(1 / num_inside + 1 / num_outside)[:, 0])
+    gaps = (
+        contrast @ deviations.astype(np.float32) / (deviations.std() * np.sqrt(1 / num_inside + 1 / num_outside)[:, 0])
+    )
     order = [int(i) for i in np.argsort(gaps, kind="stable") if gaps[i] < 0]
     claimed = [i for i in order if observed[i] < -critical]
     unclaimed = [i for i in order if observed[i] >= -critical]
     listed = _distinct(claimed, candidates, inside, gaps, deviations, _MOST_CLAIMED)
     rest = _distinct(unclaimed, candidates, inside, gaps, deviations, _MOST_OTHERS)
-    return Slices(**{**vars(result), "worst": tuple(map(described, listed)), "others": tuple(map(described, rest))})
+    return replace(result, worst=tuple(map(described, listed)), others=tuple(map(described, rest)))
 
 
 def _candidates(traits: Sequence[Trait], clusters: np.ndarray | None) -> list[Trait]:
@@ -250,6 +256,8 @@ def _candidates(traits: Sequence[Trait], clusters: np.ndarray | None) -> list[Tr
         add(trait)
     common = [trait for trait in traits if trait.is_common]
     for one, other in itertools.combinations(common, 2):
+        if len(results) >= _MOST_SLICES:
+            break
         if one.source != other.source:
             words = f"{one.words}, and {other.words}"
             known = one.known & other.known
@@ -272,7 +280,7 @@ def _shuffled(
     if clusters is None:
         errors = deviations.std() * np.sqrt(1 / num_inside + 1 / num_outside)
         shuffles = np.stack([draws.permutation(deviations) for _ in range(_NUM_SHUFFLES)], axis=1).astype(np.float32)
-        observed = contrast @ deviations / errors
+        observed = contrast @ deviations.astype(np.float32) / errors
         return observed, _largest(contrast, shuffles, errors)
     _, group = np.unique(clusters, return_inverse=True)
     order = np.argsort(group, kind="stable")

@@ -56,8 +56,8 @@ class Trait:
     parents: tuple[str, ...] = ()
 
 
-def traits_of(asked: AuditInput, positions: Int[np.ndarray, " rows"], fewest: int) -> list[Trait]:
-    """Every trait of some evaluated rows.
+def traits_of(asked: AuditInput, positions: Int[np.ndarray, " rows"], fewest: int) -> tuple[list[Trait], list[str]]:
+    """Every trait of some evaluated rows, and which cells were not looked at, in words.
 
     Args:
         asked: What is audited.
@@ -67,16 +67,17 @@ def traits_of(asked: AuditInput, positions: Int[np.ndarray, " rows"], fewest: in
     schema, table = asked.dataset.schema, asked.dataset.table
     rows = asked.rows[positions]
     results: list[Trait] = []
+    notes: list[str] = []
     read = set()
     for column in schema:
         read.add(column.table_column)
-        results += _input_traits(asked, column, rows)
+        results += _input_traits(asked, column, rows, notes)
     targets = {name for target in schema.targets for name in target.columns}
     for name in table.names:
         if name not in read and name not in targets:
             cells = table.cells(name)
             results += column_traits(name, [cells[int(row)] for row in rows])
-    return [trait for trait in results if _is_cut(trait, fewest)]
+    return [trait for trait in results if _is_cut(trait, fewest)], notes
 
 
 def column_traits(name: str, cells: Sequence[object]) -> list[Trait]:
@@ -146,7 +147,7 @@ def quantile_traits(
             yield Trait(words=_filled(high, column, edge), source=source, has=above, known=known, is_common=common)
 
 
-def _input_traits(asked: AuditInput, column: Column, rows: np.ndarray) -> list[Trait]:
+def _input_traits(asked: AuditInput, column: Column, rows: np.ndarray, notes: list[str]) -> list[Trait]:
     table, name = asked.dataset.table, column.table_column
     if not table.has(name):
         return []
@@ -164,16 +165,19 @@ def _input_traits(asked: AuditInput, column: Column, rows: np.ndarray) -> list[T
     processor = asked.dataset.processor
     assert isinstance(processor, Processor), f"found a {type(processor).__name__}, expected the fitted preprocessing"
     fitted = processor.columns[column.name]
-    limit = _MOST_DECODED_FULL if asked.is_full else _MOST_DECODED
-    chosen = np.arange(len(rows))
-    if fitted.is_media and len(rows) > limit:
-        chosen = np.sort(permutation(len(rows), asked.seed, "described", column.name)[:limit])
+    # By chance, for tables are sorted, and time may end the reading.
+    chosen = permutation(len(rows), asked.seed, "described", column.name)
+    if fitted.is_media:
+        chosen = chosen[: _MOST_DECODED_FULL if asked.is_full else _MOST_DECODED]
     values_of = {descriptor.name: np.full(len(rows), np.nan) for descriptor in descriptors}
     needs_items = any(descriptor.reads_items for descriptor in descriptors)
-    for i in chosen:
+    there = [i for i in chosen if cells[i] is not None]
+    num_read = 0
+    for i in there:
         items: Sequence[np.ndarray] = []
-        if cells[i] is None:
-            continue
+        if fitted.is_media and not asked.has_time():
+            break
+        num_read += 1
         if needs_items:
             try:
                 items = fitted.transform(cells[i], table.source(int(rows[i]), name), table.root)
@@ -183,6 +187,9 @@ def _input_traits(asked: AuditInput, column: Column, rows: np.ndarray) -> list[T
                 continue
         for descriptor in descriptors:
             values_of[descriptor.name][i] = descriptor.measure(fitted.column, cells[i], items)
+    num_there = sum(cell is not None for cell in cells)
+    if num_read < num_there:
+        notes.append(f"{num_read:,} of {num_there:,} cells of {column.name} were decoded to describe them")
     for descriptor in descriptors:
         source = f"{column.name}: {descriptor.name}"
         traits += quantile_traits(source, column.name, descriptor.low, descriptor.high, values_of[descriptor.name])

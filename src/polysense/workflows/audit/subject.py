@@ -100,5 +100,6 @@ class AuditSubject:
             confidence=self.confidence,
             is_full=self.is_full,
             by=self.by,
+            has_time=lambda: self.deadline.left > 0,
             calibrated=str(self.bundle.info.get("calibration", {}).get(target.name, "")),
         )
