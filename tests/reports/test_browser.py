@@ -23,7 +23,17 @@ from PIL import Image
 
 import polysense
 
-PAGES: dict[str, Callable[[], str]] = runpy.run_path(str(Path(__file__).with_name("test_hostile_names.py")))["PAGES"]
+
+def _of(file: str) -> dict[str, Any]:
+    """What another test file of this folder defines."""
+    return runpy.run_path(str(Path(__file__).with_name(file)))
+
+
+_EXPLANATION = _of("test_explanation.py")
+PAGES: dict[str, Callable[[], str]] = {
+    **_of("test_hostile_names.py")["PAGES"],
+    "explanation.html.j2": lambda: _EXPLANATION["page"](_EXPLANATION["row"]()),
+}
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

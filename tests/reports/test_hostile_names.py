@@ -240,8 +240,8 @@ def test_every_template_is_rendered_here(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(environment, "_environment", Watched)
     for page in (*PAGES.values(), model_card, markdown):
         page()
-    # The last one: see test_report.py; and an audit's parts are rendered by their own tests.
-    shared = {"base.html.j2", "macros.html.j2", "importance.html.j2"}
+    # importance: see test_report.py; explanation: see test_explanation.py; an audit's parts: their own tests.
+    shared = {"base.html.j2", "macros.html.j2", "importance.html.j2", "explanation.html.j2"}
     shared |= {path.name for path in SOURCE.rglob("audit_*.j2")}
     every = {path.relative_to(SOURCE) for path in SOURCE.rglob("*.j2")}
     names = {
