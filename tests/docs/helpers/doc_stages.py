@@ -203,6 +203,7 @@ STAGES: Mapping[str, Stage] = {
     "Missing modalities": Stage(
         make=products, names={"RUN": "trained"}, train={"table": "products.csv", "target": "category"}
     ),
+    "Audit": Stage(make=products, names={"RUN": "trained"}, train={"table": "products.csv", "target": "category"}),
     "Videos": Stage(make=clips),
     "Decoding strategies": Stage(
         make=captions,

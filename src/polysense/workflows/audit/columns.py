@@ -16,7 +16,7 @@ from polysense.evaluation.contribution import contribution_rows, contributions
 from polysense.evaluation.contribution_result import Contributions
 from polysense.evaluation.simple_baselines import TargetBaselines
 from polysense.workflows.audit.changes import masked
-from polysense.workflows.audit.stacking import predict_variants
+from polysense.workflows.audit.stacking import num_stacked, predict_variants
 from polysense.workflows.scoring import contributed_targets
 from polysense.workflows.stored_features import store_for_bundle
 from polysense.workflows.table_split import row_groups
@@ -51,9 +51,12 @@ def measured_contributions(
         moved = batch.to(bundle.device)
         with torch.no_grad():
             tokens = bundle.model.encode(moved)
+        if num_stacked(tokens) == 1:
+            return bundle.model.predict(moved, subsets, tokens=tokens, write=False)
         none = np.zeros(len(moved), dtype=bool)
-        absent = [{name: none for name in bundle.schema.names if name not in subset} for subset in subsets]
-        return predict_variants(bundle.model, [masked((moved, tokens), each) for each in absent])
+        absent = ({name: none for name in bundle.schema.names if name not in subset} for subset in subsets)
+        variants = (masked((moved, tokens), each) for each in absent)
+        return [predictions for _, predictions in predict_variants(bundle.model, variants)]
 
     return contributions(
         predict,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -110,11 +110,10 @@ class _MissingRates(_Probe):
         names = self.subject.bundle.schema.names
         draws = {name: uniforms(1, self.subject.seed, "missing", name, rows)[:, 0] for name in names}
         none = np.zeros(len(rows), dtype=bool)
-        variants = [masked(encoded, {name: draw >= rate for name, draw in draws.items()}) for rate in RATES]
-        for alone in self._alone:
-            variants.append(masked(encoded, {name: none for name in names if name != alone}))
-        variants.append(_without_columns(encoded))
-        self.values.add(variants, rows)
+        kept = [{name: draw >= rate for name, draw in draws.items()} for rate in RATES]
+        kept += [{name: none for name in names if name != alone} for alone in self._alone]
+        kept += [dict.fromkeys(names, none)]
+        self.values.add((masked(encoded, each) for each in kept), rows)
         present = batch.presence(self._alone).cpu().numpy()
         for i, row in enumerate(rows):
             if row >= 0:
@@ -168,12 +167,15 @@ class _Mismatches(_Probe):
 
     def add(self, chunk: Chunk, encoded: Encoded, rows: np.ndarray) -> None:
         """See `_Probe`."""
-        variants = [encoded, _without_columns(encoded)]
+        self.values.add(self._variants(encoded, rows), rows)
+
+    def _variants(self, encoded: Encoded, rows: np.ndarray) -> Iterator[Encoded]:
+        yield encoded
+        yield _without_columns(encoded)
         for name in self.columns:
             variant, num_exchanged = exchanged(encoded, name, rows, self.subject.seed)
             self._exchanged[name] += num_exchanged
-            variants.append(variant)
-        self.values.add(variants, rows)
+            yield variant
 
     def part(self, target: Target) -> AuditPart | None:
         """See `_Probe`."""
@@ -221,7 +223,7 @@ class _Corruptions(_Probe):
         if not self._offered:
             self._is_over = True
             return
-        self.values.add([self._variant(key, chunk, encoded, rows) for key in self._keys()], rows)
+        self.values.add((self._variant(key, chunk, encoded, rows) for key in self._keys()), rows)
 
     def _keys(self) -> list[DamageKey]:
         keys = [

@@ -7,7 +7,7 @@ stops after a chunk, and what it has is a random sample of the rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,30 +98,30 @@ class RowValues:
         self._truths: dict[str, list[np.ndarray]] = {target.name: [] for target in self.targets}
         self._rows: dict[str, list[np.ndarray]] = {target.name: [] for target in self.targets}
 
-    def add(self, variants: Sequence[Encoded], rows: np.ndarray) -> None:
+    def add(self, variants: Iterable[Encoded], rows: np.ndarray) -> None:
         """Predicts a batch in all its variants.
 
         Args:
-            variants: The batch and its tokens as each variant has them; truths are the first one's.
+            variants: The batch and its tokens as each variant has them, taken as they are needed; truths are the first
+                one's.
             rows: int64 [batch], the rows' numbers in the subject's table.
         """
-        assert len(variants) == self._num_variants, f"{len(variants)} variants, expected {self._num_variants}"
-        model, first = self._subject.bundle.model, variants[0][0]
-        predictions = predict_variants(model, variants)
-        numbers = rows[first.rows.cpu().numpy() >= 0]
-        for target in self.targets:
-            if target.name not in first.truths:
-                continue
-            way = contribution_of(target)
-            every = [
-                batch_statistics(target, batch, [by_target[target.name]])
-                for (batch, _), by_target in zip(variants, predictions, strict=True)
-            ]
-            counted = every[0]["present"]
-            every = [{name: array[counted] for name, array in one.items()} for one in every]
-            self._values[target.name].append(np.stack([way.row_values(target, one) for one in every], axis=1))
-            self._truths[target.name].append(every[0].get("truth", counted[counted]))
-            self._rows[target.name].append(numbers[counted])
+        values: dict[str, list[np.ndarray]] = {target.name: [] for target in self.targets}
+        for batch, predictions in predict_variants(self._subject.bundle.model, variants):
+            for target in self.targets:
+                if target.name not in batch.truths:
+                    continue
+                own = batch_statistics(target, batch, [predictions[target.name]])
+                counted = own["present"]
+                own = {name: array[counted] for name, array in own.items()}
+                if not values[target.name]:
+                    self._truths[target.name].append(own.get("truth", counted[counted]))
+                    self._rows[target.name].append(rows[batch.rows.cpu().numpy() >= 0][counted])
+                values[target.name].append(contribution_of(target).row_values(target, own))
+        for name, every in values.items():
+            assert len(every) in (0, self._num_variants), f"{len(every)} variants, expected {self._num_variants}"
+            if every:
+                self._values[name].append(np.stack(every, axis=1))
 
     def measures(self, target: Target) -> Sequence[Measure]:
         """What its rows are valued by, the score first."""
