@@ -76,7 +76,9 @@ def test_small_groups_say_so_and_missing_cells_are_a_group() -> None:
     assert "Groups of fewer than 20 rows are not scored: west (5)." in part.findings()[0]
     alone = measure_groups(audit_input(LABEL, judged(np.full(65, 0.8)), {"site": ["x"] * 65}), "site")
     assert alone.gap is None
-    assert alone.findings()[0].startswith("site: fewer than two groups have 20 rows")
+    assert alone.findings() == ["site is x in every row, so nothing is compared."]
+    few = measure_groups(audit_input(LABEL, judged(np.full(8, 0.8)), {"site": ["x", "z"] * 4}), "site")
+    assert few.findings()[0].startswith("site: fewer than two groups have 20 rows")
 
 
 def test_many_groups_are_cut_and_many_numbers_are_quarters() -> None:

@@ -116,6 +116,8 @@ class Groups:
             few = (
                 f" Groups of fewer than {FEWEST_ROWS} rows are not scored: {listed}{' and others' * (len(small) > 5)}."
             )
+        if len(self.groups) == 1:
+            return [f"{self.column} is {short(self.groups[0].value)} in every row, so nothing is compared."]
         if self.gap is None or self.best is None or self.worst is None:
             return [f"{self.column}: fewer than two groups have {FEWEST_ROWS} rows, so nothing is compared.{few}"]
         values = {group.value: group.metrics[self.metric.name] for group in self.groups if group.metrics}
