@@ -299,7 +299,7 @@ class Bundle:
 
         Args:
             source, root, progress: As in `predict`. Rows that are not explained lend their cells.
-            rows: Positions in the table, from 0; all by default.
+            rows: Positions in the table, from 0; all of a small table by default.
             choices: Per target what is explained, if not the answer: a class, a label, a column of numbers.
             options: How much is tried.
 

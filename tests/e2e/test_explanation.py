@@ -233,6 +233,7 @@ def test_another_class_can_be_explained(bundle: Bundle, folder: Path, explained:
         ({"rows": [400]}, "row 400 is asked for, and it has 260 rows"),
         ({"rows": [-1]}, "row -1 is asked for"),
         ({"rows": []}, "no row to explain"),
+        ({"rows": None}, "data.csv: has 260 rows, which would take long; name those to explain"),
         ({"rows": [0], "choices": {"sayd": "yes"}}, "no target 'sayd'; did you mean 'said'"),
         ({"rows": [0], "choices": {"said": "maybe"}}, "expected one of 'no', 'yes'"),
         ({"rows": [0], "method": "magic"}, "expected shapley or occlusion"),

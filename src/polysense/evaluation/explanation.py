@@ -43,6 +43,9 @@ from polysense.nn.model import MultimodalModel
 
 __all__ = ["ExplanationOptions", "explain_rows", "explained_choices"]
 
+_MOST_UNASKED = 100
+"""Rows of a table that are all explained where none are named."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExplanationOptions:
@@ -116,7 +119,7 @@ def explain_rows(
     Args:
         model: In evaluation mode.
         dataset: The rows, without stored features, which parts of cells have none of.
-        rows: Which of them, by position; all by default.
+        rows: Which of them, by position; all of a small table by default.
         choices: Per target which of its choices; the answer itself by default (`explained_choices`).
         options: How much is tried.
         prediction: In which blocks rows are computed.
@@ -139,6 +142,8 @@ def explain_rows(
 
 def _positions(dataset: TableDataset, requested: Sequence[int] | None) -> list[int]:
     name, num_rows = dataset.table.name, len(dataset)
+    if requested is None and num_rows > _MOST_UNASKED:
+        raise TableError(f"{name}: has {num_rows:,} rows, which would take long; name those to explain: rows=[3, 17]")
     positions = list(range(num_rows)) if requested is None else list(requested)
     for position in positions:
         if isinstance(position, bool) or not 0 <= position < num_rows:
