@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -184,3 +185,20 @@ def test_cells_that_there_is_no_time_for_are_counted() -> None:
     whole = measure_slices(audit_input(LABEL, judged(np.ones(60)), table, columns={"audio": "audio"}))
     assert whole is not None
     assert whole.notes == ()
+
+
+def test_cells_are_decoded_once_for_all_targets() -> None:
+    draws = np.random.default_rng(0)
+    table = {"audio": [clip(0.2, draws) for _ in range(60)], "site": ["x", "z"] * 30}
+    num_asked = 0
+
+    def has_time() -> bool:
+        nonlocal num_asked
+        num_asked += 1
+        return True
+
+    first = audit_input(LABEL, judged(np.ones(60)), table, columns={"audio": "audio"}, has_time=has_time)
+    second = replace(first, statistics=judged(np.zeros(60)))
+    assert measure_slices(first) is not None
+    assert measure_slices(second) is not None
+    assert num_asked == 60

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -18,6 +18,7 @@ from polysense.core.metric import Statistics
 from polysense.core.report_section import ReportSection
 from polysense.core.schema import Target
 from polysense.data.batches.dataset import TableDataset
+from polysense.evaluation.audit.described import DescribedColumn
 
 __all__ = ["AuditInput", "AuditPart"]
 
@@ -74,6 +75,7 @@ class AuditInput:
         by: Columns of the table that rows are grouped by.
         calibrated: How the model was calibrated, in words; "" if it was not.
         has_time: Whether there is time to decode one more cell.
+        described: By input column what describes its cells, as far as that was asked; shared by the targets.
     """
 
     target: Target
@@ -90,6 +92,7 @@ class AuditInput:
     by: tuple[str, ...] = ()
     calibrated: str = ""
     has_time: Callable[[], bool] = lambda: True
+    described: dict[str, DescribedColumn] = field(default_factory=dict)
 
     @property
     def counted(self) -> np.ndarray:

@@ -16,13 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from polysense.core.random import permutation
 from polysense.core.registry import modality
 from polysense.core.schema import Column
 from polysense.core.unsupported import Unsupported
-from polysense.data.processor import Processor
 from polysense.data.values.notation import Notation
 from polysense.errors import DecodeError
+from polysense.evaluation.audit.described import describe
 from polysense.evaluation.audit.part import AuditInput
 
 __all__ = ["Trait", "column_values", "quantile_traits", "short", "traits_of", "value_traits"]
@@ -162,37 +161,23 @@ def _input_traits(asked: AuditInput, column: Column, rows: np.ndarray, notes: li
     descriptors = spec.descriptors
     if isinstance(descriptors, Unsupported):
         return traits
-    processor = asked.dataset.processor
-    assert isinstance(processor, Processor), f"found a {type(processor).__name__}, expected the fitted preprocessing"
-    fitted = processor.columns[column.name]
-    # By chance, for tables are sorted, and time may end the reading.
-    chosen = permutation(len(rows), asked.seed, "described", column.name)
-    if fitted.is_media:
-        chosen = chosen[: _MOST_DECODED_FULL if asked.is_full else _MOST_DECODED]
-    values_of = {descriptor.name: np.full(len(rows), np.nan) for descriptor in descriptors}
-    needs_items = any(descriptor.reads_items for descriptor in descriptors)
-    there = [i for i in chosen if cells[i] is not None]
-    num_read = 0
-    for i in there:
-        items: Sequence[np.ndarray] = []
-        if fitted.is_media and not asked.has_time():
-            break
-        num_read += 1
-        if needs_items:
-            try:
-                items = fitted.transform(cells[i], table.source(int(rows[i]), name), table.root)
-            except DecodeError:
-                continue  # listed among the unreadable cells
-            if not items:
-                continue
-        for descriptor in descriptors:
-            values_of[descriptor.name][i] = descriptor.measure(fitted.column, cells[i], items)
-    num_there = sum(cell is not None for cell in cells)
-    if num_read < num_there:
-        notes.append(f"{num_read:,} of {num_there:,} cells of {column.name} were decoded to describe them")
+    if column.name not in asked.described:
+        asked.described[column.name] = describe(
+            asked.dataset,
+            column,
+            descriptors,
+            most_decoded=_MOST_DECODED_FULL if asked.is_full else _MOST_DECODED,
+            has_time=asked.has_time,
+            seed=asked.seed,
+        )
+    described = asked.described[column.name]
+    if described.num_read < described.num_there:
+        notes.append(
+            f"{described.num_read:,} of {described.num_there:,} cells of {column.name} were decoded to describe them"
+        )
     for descriptor in descriptors:
-        source = f"{column.name}: {descriptor.name}"
-        traits += quantile_traits(source, column.name, descriptor.low, descriptor.high, values_of[descriptor.name])
+        source, numbers = f"{column.name}: {descriptor.name}", described.numbers[descriptor.name][rows]
+        traits += quantile_traits(source, column.name, descriptor.low, descriptor.high, numbers)
     return traits
 
 

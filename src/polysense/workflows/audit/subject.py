@@ -13,6 +13,7 @@ from polysense.core.metric import Statistics
 from polysense.core.schema import Target
 from polysense.data.batches.dataset import TableDataset
 from polysense.data.tables.sources import Table
+from polysense.evaluation.audit.described import DescribedColumn
 from polysense.evaluation.audit.part import AuditInput
 from polysense.evaluation.contribution_result import Contributions
 from polysense.evaluation.evaluator import Evaluation
@@ -44,6 +45,7 @@ class AuditSubject:
         bootstrap: Resamples for the intervals; 0 gives values only.
         confidence: Of the intervals.
         by: Columns of the table whose values are scored one by one.
+        described: By input column what describes its cells, as far as that was asked.
     """
 
     bundle: Bundle
@@ -61,6 +63,7 @@ class AuditSubject:
     bootstrap: int = 1000
     confidence: float = 0.95
     by: tuple[str, ...] = ()
+    described: dict[str, DescribedColumn] = field(default_factory=dict)
 
     @cached_property
     def dataset(self) -> TableDataset:
@@ -100,6 +103,7 @@ class AuditSubject:
             confidence=self.confidence,
             is_full=self.is_full,
             by=self.by,
+            described=self.described,
             has_time=lambda: self.deadline.left > 0,
             calibrated=str(self.bundle.info.get("calibration", {}).get(target.name, "")),
         )
