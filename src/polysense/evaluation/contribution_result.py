@@ -43,8 +43,9 @@ class Verdict(StrEnum):
     holds for all columns at once.
 
     - helps: the interval lies above 0; or it holds 0, the column is not redundant, and that of the log loss, which also
-      sees a probability move that changes no decision, lies above 0. In either case all columns together are better
-      than none by that measure: of a model that is no better than guessing no column helps.
+      sees a probability move that changes no decision, lies above 0 while the column alone is better than none by it.
+      In either case all columns together are better than none by that measure: of a model that is no better than
+      guessing no column helps.
     - hurts: the interval lies below 0.
     - redundant: the interval holds 0, the column alone is better than none, and what is lost without it is at most a
       quarter of that, or a percentage point, whichever is more, by the intervals' ends: others say the same.
@@ -147,7 +148,7 @@ def verdict_of(
     if (worth > 0 or is_of_value_alone) and high <= max(MARGIN, _SHARE_OF_WORTH * worth):
         return Verdict.REDUNDANT, score
     for measure in measures[1:]:
-        if bounds(drop[measure])[0] > 0 and measure in known:
+        if bounds(drop[measure])[0] > 0 and bounds(alone[measure])[0] > 0 and measure in known:
             return Verdict.HELPS, measure
     if low >= -MARGIN and high <= MARGIN:
         return Verdict.NO_HELP, score

@@ -58,7 +58,8 @@ class AuditResult:
         """What may be said of one target, in sentences."""
         known = self._contribution(target)
         first = [] if known is None else [known.sentence()]
-        return [*first, *(sentence for part in self.of(target) for sentence in part.findings())]
+        # What several parts say is said once.
+        return list(dict.fromkeys([*first, *(sentence for part in self.of(target) for sentence in part.findings())]))
 
     def text(self) -> str:
         """For the terminal."""
