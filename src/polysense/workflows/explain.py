@@ -86,7 +86,8 @@ def explain(
     Args:
         bundle: A bundle, or its folder.
         source: A table's path, a data frame, a list of dictionaries, ...
-        rows: Positions in the table, from 0; all of a small table by default. The other rows lend their cells to be swapped in.
+        rows: Positions in the table, from 0; all of a small table by default. The other rows lend their cells to be
+            swapped in.
         output: A folder for explanation.html and explanation.json; None writes nothing.
         choices: Per target what is explained, if not the answer itself: a class, a label, a column of numbers.
         method: "shapley", or "occlusion": parts are removed one at a time, which takes a tenth of the time.
