@@ -236,7 +236,7 @@ def test_the_worst_masks_of_a_class_come_first() -> None:
     }
     np.testing.assert_allclose(task("segmentation").row_score(target, statistics).values, [1.0, 0.6, 0.8])
     groups = named(task("segmentation").mistakes)(target, evaluation_of(target, statistics))
-    assert [group.title for group in groups] == ["sea", "sky"]
+    assert [group.title for group in groups] == [f"class {name}, not right throughout" for name in ("sea", "sky")]
     assert [mistake.position for mistake in groups[0].mistakes] == [2, 1]
 
 

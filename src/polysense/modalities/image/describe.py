@@ -36,7 +36,7 @@ DESCRIPTORS = (
     Descriptor(
         name="brightness",
         low="{column} darker than {value}% of white",
-        high="{column} of {value}% of white or brighter",
+        high="{column} with a brightness of {value}% of white or more",
         measure=_brightness,
     ),
     Descriptor(

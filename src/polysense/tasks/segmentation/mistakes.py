@@ -28,5 +28,15 @@ def mistakes(target: SegmentationTarget, evaluation: Evaluation) -> list[Mistake
         if listed:
             wrong = int((iou < 1).sum())
             mean = float(iou.mean())
-            groups.append((mean, MistakeGroup(title=name, total=wrong, mistakes=listed, note=f"Mean IoU {mean:.2f}.")))
+            groups.append(
+                (
+                    mean,
+                    MistakeGroup(
+                        title=f"class {name}, not right throughout",
+                        total=wrong,
+                        mistakes=listed,
+                        note=f"Mean IoU {mean:.2f}.",
+                    ),
+                )
+            )
     return [group for _, group in sorted(groups, key=lambda entry: entry[0])[:_MAX_CLASSES]]
