@@ -26,17 +26,12 @@ def mistakes(target: SegmentationTarget, evaluation: Evaluation) -> list[Mistake
         order = np.argsort(iou, kind="stable")[:_MAX_ROWS]
         listed = [Mistake(position=int(rows[i]), words=f"IoU {iou[i]:.2f}") for i in order if iou[i] < 1]
         if listed:
-            wrong = int((iou < 1).sum())
             mean = float(iou.mean())
-            groups.append(
-                (
-                    mean,
-                    MistakeGroup(
-                        title=f"class {name}, not right throughout",
-                        total=wrong,
-                        mistakes=listed,
-                        note=f"Mean IoU {mean:.2f}.",
-                    ),
-                )
+            group = MistakeGroup(
+                title=f"class {name}, not right throughout",
+                total=int((iou < 1).sum()),
+                mistakes=listed,
+                note=f"Mean IoU {mean:.2f}.",
             )
+            groups.append((mean, group))
     return [group for _, group in sorted(groups, key=lambda entry: entry[0])[:_MAX_CLASSES]]
