@@ -27,6 +27,6 @@ def test_marks_on_the_page() -> None:
     assert "latest prediction" in listed
     clip = Marked(content=None, extent=2.0, truth=[(0.5, 1.5, "dog")], predicted=[], classes=("dog",))
     listed = render_section(marked_section(clip))
-    assert 'x="250.0"' in listed
-    assert 'width="500.0"' in listed
+    assert 'x="90.0"' in listed
+    assert 'width="180.0"' in listed
     assert "no segment, of 2.0 s" in listed
