@@ -22,10 +22,13 @@ __all__ = ["num_stacked", "predict_variants"]
 
 _MOST_TOKENS = 2**15  # in one call; activations of a small transformer's then take some hundred MB
 _MOST_VARIANTS = 64
+_MOST_COLUMNS = 16  # joining the tensors of more takes as long as it saves
 
 
 def num_stacked(tokens: Mapping[str, Tokens]) -> int:
     """Variants of a batch that go into one call; 1 for a large model or a wide table."""
+    if len(tokens) > _MOST_COLUMNS:
+        return 1
     size = sum(each.mask.numel() for each in tokens.values())
     return min(_MOST_VARIANTS, max(1, _MOST_TOKENS // max(size, 1)))
 
@@ -45,6 +48,9 @@ def predict_variants(
         num_rows = len(group[0][0])
         batch, tokens = group[0] if len(group) == 1 else concatenate(group)
         (together,) = model.predict(batch, tokens=tokens, write=False)
+        if len(group) == 1:
+            yield batch, together
+            continue
         for i, (own, _) in enumerate(group):
             yield own, map_tensors(partial(_rows, of=slice(i * num_rows, (i + 1) * num_rows)), together)
 
@@ -58,6 +64,12 @@ def _stacks(variants: Iterable[Encoded]) -> Iterator[list[Encoded]]:
     stack: list[Encoded] = []
     shapes: list[object] = []
     for variant in variants:
+        if num_stacked(variant[1]) == 1:  # what follows is alone, and comes after what waits
+            if stack:
+                yield stack
+                stack = []
+            yield [variant]
+            continue
         own: list[object] = [(each.shape, each.dtype) for each in tensors(variant)]
         if stack and (len(stack) >= num_stacked(variant[1]) or own != shapes):
             yield stack
