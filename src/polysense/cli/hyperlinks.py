@@ -38,7 +38,7 @@ def supports_links(is_terminal: bool, environment: Mapping[str, str] = os.enviro
 def linked(text: str, path: Path | str) -> str:
     """A text, safe to show already, in which the last mention of a path leads to its file."""
     name = visible(str(path))
-    before, found, after = text.rpartition(name)
-    if not found:
+    before, separator, after = text.rpartition(name)
+    if not separator:
         return text
     return f"{before}\x1b]8;;{Path(path).absolute().as_uri()}\x1b\\{name}\x1b]8;;\x1b\\{after}"

@@ -72,13 +72,13 @@ def _bounded(page: str) -> str:
     total = len(page.encode("utf-8"))
     if total <= MAX_BYTES:
         return page
-    found = sorted(_MEDIA.finditer(page), key=lambda one: -len(one[0]))
-    saved = accumulate(len(one[0]) - len(_LEFT_OUT) for one in found)
+    media = sorted(_MEDIA.finditer(page), key=lambda one: -len(one[0]))
+    saved = accumulate(len(one[0]) - len(_LEFT_OUT) for one in media)
     spare = total - MAX_BYTES + 1000  # room for the note
-    number = next((i + 1 for i, bytes_saved in enumerate(saved) if bytes_saved >= spare), len(found))
-    for one in sorted(found[:number], key=lambda one: -one.start()):
+    number = next((i + 1 for i, bytes_saved in enumerate(saved) if bytes_saved >= spare), len(media))
+    for one in sorted(media[:number], key=lambda one: -one.start()):
         page = page[: one.start()] + _LEFT_OUT + page[one.end() :]
-    note = f"{number:,} of {len(found):,} images and sounds were left out: the page would be larger than 10 MB."
+    note = f"{number:,} of {len(media):,} images and sounds were left out: the page would be larger than 10 MB."
     return page.replace("</header>", f"<p><b>{note}</b></p></header>", 1)
 
 

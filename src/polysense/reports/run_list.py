@@ -64,13 +64,13 @@ def summaries(folder: Path) -> list[RunSummary]:
     if not folder.is_dir():
         raise ConfigError(f"{folder}: is no folder; name one that holds runs")
     places = [folder] if (folder / _RECORD).is_file() else sorted(path.parent for path in folder.glob(f"*/{_RECORD}"))
-    found = [_summary(place) for place in places]
-    return sorted(found, key=lambda one: one.date, reverse=True)
+    runs = [_summary(place) for place in places]
+    return sorted(runs, key=lambda one: one.date, reverse=True)
 
 
-def runs_text(folder: Path, found: Sequence[RunSummary]) -> str:
+def runs_text(folder: Path, runs: Sequence[RunSummary]) -> str:
     """A table of 80 characters."""
-    if not found:
+    if not runs:
         return joined([f"{shown_path(folder)} holds no runs; `polysense train` makes one"])
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("run", no_wrap=True)
@@ -78,7 +78,7 @@ def runs_text(folder: Path, found: Sequence[RunSummary]) -> str:
     table.add_column("rows", justify="right", no_wrap=True)
     table.add_column("headline (95% CI)")
     table.add_column("time", justify="right", no_wrap=True)
-    for one in found:
+    for one in runs:
         table.add_row(
             escape(shortened(one.folder.name or str(one.folder.absolute().name), _NAME_WIDTH)),
             one.date[:10],

@@ -25,5 +25,5 @@ def show(
     """
     from polysense.reports.run_list import runs_text, summaries
 
-    found = summaries(folder)
-    console.write([each.as_json() for each in found] if as_json else runs_text(folder, found))
+    runs = summaries(folder)
+    console.write([each.as_json() for each in runs] if as_json else runs_text(folder, runs))

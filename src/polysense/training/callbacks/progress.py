@@ -9,6 +9,7 @@ import textwrap
 import time
 from typing import TYPE_CHECKING, TextIO
 
+from polysense.core.logs import get_logger
 from polysense.escaping import visible
 from polysense.training.callbacks.base import Callback
 from polysense.training.meter import Record
@@ -177,7 +178,7 @@ def epoch_line(run: Run, *, details: bool = True) -> str:
 
 def _is_detailed() -> bool:
     """Whether details are asked for (-v)."""
-    return logging.getLogger("polysense").isEnabledFor(logging.DEBUG)
+    return get_logger("polysense").isEnabledFor(logging.DEBUG)
 
 
 def duration(seconds: float) -> str:
