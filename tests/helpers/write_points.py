@@ -8,6 +8,7 @@ fsync there is also the copy in which the file is only half there.
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import os
 import re
@@ -179,12 +180,19 @@ def stopped_clocks(patch: pytest.MonkeyPatch) -> Iterator[None]:
     import time
 
     from polysense.training.callbacks import jsonl
+    from polysense.workflows import environment_facts
+
+    class Stopped(datetime.datetime):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> Stopped:
+            return cls(2026, 1, 1, tzinfo=tz)
 
     with patch.context() as within:
         now = time.time()
         for name, value in (("time", now), ("monotonic", 1.0), ("perf_counter", 1.0)):
             within.setattr(time, name, lambda value=value: value)
         within.setattr(jsonl, "_now", lambda: "2026-01-01T00:00:00+00:00")
+        within.setattr(environment_facts, "datetime", Stopped)
         yield
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from time import monotonic
 from typing import Literal
 
 import numpy as np
@@ -206,7 +206,7 @@ def train_model(
     Returns:
         The bundle, how the training went, and the training rows' unreadable cells.
     """
-    started_at = monotonic()
+    started_at = time.monotonic()
     keep_freed_memory()
     distributed = distributed or Distributed()
     if deadline is None and recipe.training.seconds is not None:
@@ -346,7 +346,7 @@ def train_model(
         "rows": {name: len(table) for name, table in tables.items()},
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "seconds": result.seconds,
-        "wall_seconds": monotonic() - started_at,
+        "wall_seconds": time.monotonic() - started_at,
         "samples_per_second": result.samples_per_second,
         "best_epoch": result.best_epoch,
     }
