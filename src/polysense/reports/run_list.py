@@ -39,7 +39,7 @@ class RunSummary:
         date: When it was trained, as ISO 8601; "" where nothing was.
         num_rows: Rows of its table; None where they are not known.
         headlines: Per target its metric, value, low, high, rows and their split.
-        seconds: Of training and measuring; None where it has not finished.
+        seconds: Of training; None where it has not finished.
         state: "finished", or how far it has come.
     """
 

@@ -186,7 +186,7 @@ def measure(
         _log.warning("left out for lack of time: %s", what)
     # Every training row is judged out of fold, and its cells are listed once.
     trained = {} if folds is not None else {"train": list(unreadable)}
-    _write(run, tables, {**trained, **cells}, evaluated_split, run.training.seconds + time.monotonic() - started)
+    _write(run, tables, {**trained, **cells}, evaluated_split)
     if folds is not None:
         write_json(run.folder / "folds.json", folds.as_json())
         folds.predictions.write(run.folder / "out_of_fold.csv")
@@ -209,7 +209,6 @@ def _write(
     tables: Mapping[str, Table],
     unreadable: Mapping[str, Sequence[Unreadable]],
     evaluated_split: str | None,
-    seconds: float,
 ) -> None:
     folder = run.folder
     simple = run.simple_baselines_json
@@ -228,7 +227,8 @@ def _write(
         write_text(folder / "report.md", render_markdown(reports[evaluated_split]))
     run.text = _text(run, reports, evaluated_split, unreadable)
     verdict = [] if evaluated_split is None else [one.as_json() for one in reports[evaluated_split].verdicts]
-    write_json(folder / VERDICT, {"targets": verdict, "seconds": seconds})  # last: it says that the run is finished
+    # Last: it says that the run is finished. The time is the training's, so that measuring again changes nothing.
+    write_json(folder / VERDICT, {"targets": verdict, "seconds": run.training.seconds})
 
 
 def _report(

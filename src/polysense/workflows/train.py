@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from polysense.core.allocator import keep_freed_memory
 from polysense.core.batch import Batch
 from polysense.core.device import resolve_device
 from polysense.core.files import replacing_folder
+from polysense.core.json import read_json
 from polysense.core.logs import get_logger, warn_of_each
 from polysense.core.random import permutation
 from polysense.core.sample import Unreadable
@@ -350,6 +351,8 @@ def train_model(
         "samples_per_second": result.samples_per_second,
         "best_epoch": result.best_epoch,
     }
+    if resume:
+        info["wall_seconds"] = _wall_seconds(folder, info)
     if experts.weights:
         info["fusion_weights"] = {target: str(weights) for target, weights in experts.weights.items()}
     if calibrated:
@@ -364,6 +367,16 @@ def train_model(
     if save and distributed.is_main:
         bundle.save(folder / "bundle")
     return bundle, result, [cell for _, cell in sorted(loader.unreadable.items())]
+
+
+def _wall_seconds(folder: Path, info: Mapping[str, Any]) -> float:
+    """The time of a run that had finished when it was resumed, whose files stay as they are; else this one's."""
+    try:
+        before = read_json(folder / "bundle" / "bundle.json", dict)["info"]
+        is_finished = before["seconds"] == info["seconds"]
+        return float(before["wall_seconds"] if is_finished else info["wall_seconds"])
+    except (OSError, ValueError, KeyError):
+        return float(info["wall_seconds"])
 
 
 def _store_mode(recipe: Recipe, distributed: Distributed, start: Start | None) -> Literal["auto", "off"]:
