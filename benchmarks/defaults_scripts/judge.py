@@ -194,6 +194,9 @@ def calibration(results: Mapping[str, Mapping[str, Mapping[str, Any]]], output: 
             lines.append(f"| {name} | {rows:,} | coverage of 90% | {value:.3f} | {holds} |")
         elif "ece_debiased" in metrics and rows >= _FEWEST_ROWS:
             one = metrics["ece_debiased"]
+            if one["low"] is None:  # of a single group there is no interval over groups
+                lines.append(f"| {name} | {rows:,} | debiased ECE | {one['value']:.3f} | one group: no interval |")
+                continue
             holds = "yes" if one["low"] <= _CALIBRATED else "**no**"
             value = f"{one['value']:.3f} ({one['low']:.3f} to {one['high']:.3f})"
             lines.append(f"| {name} | {rows:,} | debiased ECE | {value} | {holds} |")

@@ -88,7 +88,8 @@ def test_samples_show_the_three_nearest_and_go_on_after_a_stop(run: polysense.Ru
     page = (run.folder / "samples.html").read_text()
     assert "embedding: photo to text" in page
     assert page.count('class="tile ') >= 3
-    folder = shutil.copytree(run.folder, tmp_path / "run")
+    # A recipe names its table from the run's folder on, so the copy lies as deep.
+    folder = shutil.copytree(run.folder, run.folder.parents[1] / tmp_path.name / "run")
     again = polysense.fit(folder, resume=True, overrides=["training.epochs=3"], progress=False)
     more = [json.loads(line) for line in (again.folder / "samples.jsonl").read_text().splitlines()]
     assert more[: len(lines)] == lines
