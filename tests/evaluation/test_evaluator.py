@@ -12,6 +12,7 @@ from row_statistics import statistics_of
 from polysense.core.batch import Batch
 from polysense.core.binomial import binomial_interval
 from polysense.evaluation.evaluator import evaluate, score
+from polysense.evaluation.verdict import verdicts
 from polysense.tasks.classification.record import ClassificationTarget
 
 
@@ -106,6 +107,20 @@ def test_a_perfect_score_of_120_rows_is_no_certainty(world):
     assert (one.low, one.value, one.high) == (pytest.approx(0.9697, abs=1e-4), 1.0, 1.0)
     assert found.metrics["label"]["f1_macro"].low == one.low
     assert found.value("label", "log_loss") == 0.0
+
+
+def test_rows_of_one_group_are_resampled_and_that_is_said(world):
+    """One unseen speaker: sure of this one, and nothing is known of others."""
+    one = np.full(120, 7)
+    same = evaluate(world.predict, world.batches(), world.targets, bootstrap=100, clusters=one)
+    alone = evaluate(world.predict, world.batches(), world.targets, bootstrap=100)
+    assert same.as_metrics_json() == alone.as_metrics_json()
+    assert (same.is_one_group, alone.is_one_group, same.clusters) == (True, False, None)
+    several = evaluate(world.predict, world.batches(), world.targets, bootstrap=100, clusters=np.arange(120) // 12)
+    assert not several.is_one_group
+    assert several.metrics["label"]["accuracy"] != alone.metrics["label"]["accuracy"]
+    (verdict, _) = verdicts(same, split="test", comparisons={})
+    assert "say nothing of other groups" in " ".join(verdict.caveats())
 
 
 @pytest.mark.parametrize("num_classes", [2, 10])

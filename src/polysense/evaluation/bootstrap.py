@@ -20,7 +20,15 @@ from polysense.core.json import json_object
 from polysense.core.metric import Metric
 from polysense.core.random import generator
 
-__all__ = ["Interval", "interval", "mean_over_rows", "metric_interval", "multiplicities", "simultaneous"]
+__all__ = [
+    "Interval",
+    "groups_to_resample",
+    "interval",
+    "mean_over_rows",
+    "metric_interval",
+    "multiplicities",
+    "simultaneous",
+]
 
 # Weights in one part, 2 MB in float64: the sorted copy and the sums of a ranking then stay in a core's cache.
 _PART = 2**18
@@ -42,6 +50,15 @@ class Interval:
     def has_bounds(self) -> bool:
         """Whether there is an interval and not only a value."""
         return math.isfinite(self.low) and math.isfinite(self.high)
+
+
+def groups_to_resample(clusters: np.ndarray | None) -> np.ndarray | None:
+    """The groups that resamples are drawn by; None where rows are on their own, or all of one group.
+
+    Rows of one group are drawn one by one: that says how sure a score of this group is, and nothing of other groups,
+    which whoever shows the interval has to say.
+    """
+    return None if clusters is None or len(np.unique(clusters)) < 2 else clusters
 
 
 def multiplicities(

@@ -33,7 +33,7 @@ from polysense.core.registry import task
 from polysense.core.schema import Column, Target
 from polysense.core.task_spec import Contribution
 from polysense.core.unsupported import Unsupported
-from polysense.evaluation.bootstrap import Interval, simultaneous
+from polysense.evaluation.bootstrap import Interval, groups_to_resample, simultaneous
 from polysense.evaluation.contribution_result import (
     FEWEST_ROWS,
     Addition,
@@ -94,6 +94,7 @@ def contributions(
         trained_alone: By target simple models, some of them of one column alone; they are shown where they are scored
             by what contributions are measured by.
     """
+    clusters = groups_to_resample(clusters)
     plan = coalitions([column.name for column in columns], max_subsets=max_subsets, seed=seed)
     ways = {target.name: contribution_of(target) for target in targets}
     # Without any column most tasks have a prediction of their own.

@@ -22,7 +22,7 @@ from polysense.core.sample import Unreadable
 from polysense.core.schema import Target
 from polysense.core.task_spec import BatchRows, TargetReader
 from polysense.core.unsupported import Unsupported
-from polysense.evaluation.bootstrap import Interval, metric_interval, multiplicities
+from polysense.evaluation.bootstrap import Interval, groups_to_resample, metric_interval, multiplicities
 from polysense.evaluation.metrics.base import MAX_RANKED
 from polysense.evaluation.target_metrics import headline_metric, metrics_of
 
@@ -49,6 +49,7 @@ class Evaluation:
         confidence: Of the intervals.
         num_resamples: Of the bootstrap; 0 = values only.
         clusters: int64 [rows], the group of each row, by which the bootstrap resamples; None: rows are on their own.
+        is_one_group: Whether all rows are of one group: then rows are resampled, which says nothing of other groups.
     """
 
     targets: tuple[Target, ...]
@@ -60,6 +61,7 @@ class Evaluation:
     confidence: float = 0.95
     num_resamples: int = 0
     clusters: np.ndarray | None = None
+    is_one_group: bool = False
 
     @property
     def num_rows(self) -> int:
@@ -264,6 +266,8 @@ def score(
         seed: Of the resamples.
         clusters: int64 [rows], the group of each row, by which resamples are drawn; None: rows are on their own.
     """
+    is_one_group = clusters is not None and len(np.unique(clusters)) == 1
+    clusters = groups_to_resample(clusters)
     metrics: dict[str, dict[str, Interval]] = {}
     undefined: dict[str, dict[str, str]] = {}
     for target in targets:
@@ -311,6 +315,7 @@ def score(
         confidence=confidence,
         num_resamples=bootstrap,
         clusters=clusters,
+        is_one_group=is_one_group,
     )
 
 

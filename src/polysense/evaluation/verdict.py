@@ -88,6 +88,7 @@ class TargetVerdict:
         split: What these are called.
         rivals: What it is compared with.
         chose: What of the model these rows also chose, in words; "" for nothing; None where that is not known.
+        is_one_group: Whether all scored rows are of one group, such as one speaker.
         columns: What is to be done about columns, in sentences.
         advice: What the training says, in a sentence; "" for nothing.
     """
@@ -99,6 +100,7 @@ class TargetVerdict:
     split: str
     rivals: tuple[RivalScore, ...] = ()
     chose: str | None = None
+    is_one_group: bool = False
     columns: tuple[str, ...] = ()
     advice: str = ""
 
@@ -136,6 +138,11 @@ class TargetVerdict:
             results.append(f"The scored rows also chose {self.chose}, which favors the model: test it on other rows.")
         elif self.chose is not None:
             results.append(f"The {self.split} rows chose nothing of the model.")
+        if self.is_one_group:
+            results.append(
+                f"All {self.split} rows are of one group that the split keeps whole, such as one speaker: the "
+                "intervals are over its rows, and say nothing of other groups."
+            )
         best = [rival for rival in self.rivals if rival.of_many > 1]
         if best:
             kinds = _listing([rival.rival.value.removeprefix("the ") for rival in best])
@@ -223,6 +230,7 @@ def verdicts(
                 split=split,
                 rivals=_rivals(evaluation, target, metric, comparisons, simple, seed),
                 chose=chose,
+                is_one_group=evaluation.is_one_group,
                 columns=() if columns is None else tuple(_column_steps(columns)),
                 advice=advice,
             )
