@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
-__all__ = ["CellParts", "Place", "stretches"]
+__all__ = ["CellParts", "Place", "StretchParts", "stretches"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,3 +66,49 @@ def stretches(length: int, most: int, shortest: int = 1) -> list[tuple[int, int]
     num = max(1, min(most, length // max(shortest, 1)))
     edges = [round(i * length / num) for i in range(num + 1)]
     return list(pairwise(edges))
+
+
+class StretchParts(CellParts):
+    """Stretches of items that run in time, all channels together.
+
+    Attributes:
+        blank: The value of a removed stretch.
+        noun: What an item is called.
+    """
+
+    blank: ClassVar[float]
+    noun: ClassVar[str]
+
+    def __init__(self, cell: object, items: Sequence[np.ndarray], most: int, shortest: int = 1) -> None:
+        """Divides the items.
+
+        Args:
+            cell: As the table has it.
+            items: At least one, steps first.
+            most: Parts of all items together, at most; each item has one at least.
+            shortest: Steps of a stretch, unless the item is shorter.
+        """
+        self._cell, self._items = cell, list(items)
+        self.places: list[Place] = []
+        self._ranges: list[tuple[int, int, int]] = []
+        for item, values in enumerate(self._items):
+            which = f"{self.noun} {item + 1}, " if len(self._items) > 1 else ""
+            length = max(len(values), 1)
+            for start, end in stretches(len(values), max(1, most // len(self._items)), shortest):
+                box = (start / length, 0.0, end / length, 1.0)
+                self.places.append(Place(item=item, name=f"{which}{self.named(start, end)}", box=box))
+                self._ranges.append((item, start, end))
+
+    @abstractmethod
+    def named(self, start: int, end: int) -> str:
+        """A stretch of steps in words."""
+
+    def without(self, parts: Collection[int]) -> tuple[object, list[np.ndarray]]:
+        """See `CellParts`."""
+        items = list(self._items)
+        for item in {self._ranges[part][0] for part in parts}:
+            items[item] = items[item].copy()
+        for part in parts:
+            item, start, end = self._ranges[part]
+            items[item][start:end] = self.blank
+        return self._cell, items

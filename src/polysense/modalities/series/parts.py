@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from polysense.core.cell_parts import CellParts, Place, stretches
+from polysense.core.cell_parts import StretchParts
 from polysense.core.modality_spec import FittedColumn
 from polysense.modalities.series.record import SeriesColumn
 
@@ -19,31 +19,16 @@ def series_parts(fitted: FittedColumn, cell: object, root: Path, items: Sequence
     return SeriesParts(cell, items, SeriesColumn.of(fitted.column), most)
 
 
-class SeriesParts(CellParts):
-    """The stretches of one series, or of several, all channels together."""
+class SeriesParts(StretchParts):
+    """The stretches of one series, or of several."""
 
-    removed = "not measured"
+    removed, blank, noun = "not measured", np.nan, "series"
 
     def __init__(self, cell: object, items: Sequence[np.ndarray], column: SeriesColumn, most: int) -> None:
-        self._cell, self._items = cell, list(items)
-        self.places: list[Place] = []
-        self._ranges: list[tuple[int, int, int]] = []
-        share = max(1, most // len(self._items))
-        for item, values in enumerate(self._items):
-            which = f"series {item + 1}, " if len(self._items) > 1 else ""
-            length = max(len(values), 1)
-            for start, end in stretches(len(values), share):
-                rate = column.steps_per_second
-                where = f"steps {start + 1} to {end}" if rate is None else f"{start / rate:.3g} to {end / rate:.3g} s"
-                box = (start / length, 0.0, end / length, 1.0)
-                self.places.append(Place(item=item, name=f"{which}{where}", box=box))
-                self._ranges.append((item, start, end))
+        self._rate = column.steps_per_second
+        super().__init__(cell, items, most)
 
-    def without(self, removed: Collection[int]) -> tuple[object, list[np.ndarray]]:
-        items = dict(enumerate(self._items))
-        for part in removed:
-            item, start, end = self._ranges[part]
-            if items[item] is self._items[item]:
-                items[item] = self._items[item].copy()
-            items[item][start:end] = np.nan
-        return self._cell, list(items.values())
+    def named(self, start: int, end: int) -> str:
+        """In seconds where a clock stands beside them, else in steps."""
+        rate = self._rate
+        return f"steps {start + 1} to {end}" if rate is None else f"{start / rate:.3g} to {end / rate:.3g} s"
