@@ -23,7 +23,7 @@ from polysense.reports.run_list import VERDICT
 from polysense.reports.terminal import report_text
 from polysense.reports.titles import described
 from polysense.training.time_plan import Deadline
-from polysense.workflows.audit.audit import AUDIT, audit_deadline, audit_subject
+from polysense.workflows.audit.audit import AUDIT, audit_deadline, audit_subject, columns_deadline
 from polysense.workflows.audit.columns import measured_contributions
 from polysense.workflows.audit.subject import AuditSubject
 from polysense.workflows.baseline_scores import score_simple_baselines
@@ -127,7 +127,10 @@ def measure(
                 chose=name == "validation",
             )
     is_full, is_audited = run.recipe.audit == "full", run.recipe.audit != "off"
-    auditing = time.monotonic()
+    auditing, trained = time.monotonic(), run.bundle.info.get("wall_seconds", run.training.seconds)
+    budget = audit_deadline(trained, is_full=is_full or not is_audited)
+    if deadline is not None:
+        budget = budget.within(deadline)
     several = len(schema.columns) > 1 and bool(contributed)
     rows = 0 if evaluated_split is None else min(len(tables[evaluated_split]), config.contribution_rows)
     subsets = min(2 ** len(schema.columns), _MOST_SUBSETS)
@@ -143,18 +146,17 @@ def measure(
                 bootstrap=config.bootstrap,
                 seed=seed,
                 trained_alone=run.simple_baselines.get(evaluated_split),
+                deadline=columns_deadline(budget),
             )
         )
         run.contribution_split = evaluated_split
     if is_audited and evaluated_split is not None and fits(0.0, "the audit"):
-        trained, spent = run.bundle.info.get("wall_seconds", run.training.seconds), time.monotonic() - auditing
-        budget = audit_deadline(trained, spent=spent, is_full=is_full)
         subject = AuditSubject(
             bundle=run.bundle,
             table=tables[evaluated_split],
             split=evaluated_split.replace("_", "-"),
             evaluation=evaluations[evaluated_split],
-            deadline=budget if deadline is None else budget.within(deadline),
+            deadline=budget,
             is_full=is_full,
             contributions=run.contributions,
             simple_baselines=run.simple_baselines.get(evaluated_split, {}),
@@ -164,7 +166,7 @@ def measure(
             seed=seed,
             bootstrap=config.bootstrap,
         )
-        run.audit = audit_subject(subject, seconds=spent)
+        run.audit = audit_subject(subject, seconds=time.monotonic() - auditing)
     pages = config.report and evaluated_split is not None and evaluated_split != OUT_OF_FOLD
     if pages and config.samples and evaluated_split is not None:
         write_reconstructions(
@@ -181,7 +183,8 @@ def measure(
         write_space_pages(
             run.bundle, tables[evaluated_split], evaluations[evaluated_split], run.folder, evaluated_split, seed
         )
-    run.left_out = [] if deadline is None else list(deadline.left_out)
+    # What an audit leaves out stands with it.
+    run.left_out = [*(deadline.left_out if deadline else ()), *(budget.left_out if run.audit is None else ())]
     for what in run.left_out:
         _log.warning("left out for lack of time: %s", what)
     # Every training row is judged out of fold, and its cells are listed once.

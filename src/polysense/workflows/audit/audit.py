@@ -29,31 +29,34 @@ from polysense.workflows.baseline_scores import score_simple_baselines
 from polysense.workflows.scoring import contributed_targets, evaluate_bundle
 from polysense.workflows.table_split import part_of, parts_of, recipe_of
 
-__all__ = ["AUDIT", "audit", "audit_deadline", "audit_subject"]
+__all__ = ["AUDIT", "audit", "audit_deadline", "audit_subject", "columns_deadline"]
 
 AUDIT = "audit.json"
 """The file's name in a run's folder."""
 
 _SHARE = 0.25  # of the training's seconds
 _FEWEST_SECONDS = 2.0
+_SHARE_OF_COLUMNS = 0.6  # of an audit's time, for column importance, which the verdict is read from
 _SECONDS_ON_REQUEST = 60.0  # at least, where somebody asked for it
 _MOST_ROWS = 2000  # that contributions are measured on
 
 _log = get_logger("polysense.workflows")
 
 
-def audit_deadline(
-    training_seconds: float, *, spent: float = 0.0, is_full: bool = False, fewest: float = _FEWEST_SECONDS
-) -> Deadline:
+def audit_deadline(training_seconds: float, *, is_full: bool = False, fewest: float = _FEWEST_SECONDS) -> Deadline:
     """When an audit must be over: after a quarter of what the training took; a full one never.
 
     Args:
         training_seconds: By the clock, with all that was done to train: features, experts, simple models.
-        spent: Seconds of the audit that are over: what contributions took, which an audit tells too.
         is_full: Whether it takes the time that it needs.
-        fewest: Seconds that are left for it at least.
+        fewest: Seconds that it has at least.
     """
-    return Deadline(math.inf if is_full else max(fewest, _SHARE * training_seconds - spent))
+    return Deadline(math.inf if is_full else max(fewest, _SHARE * training_seconds))
+
+
+def columns_deadline(budget: Deadline) -> Deadline:
+    """When column importance must be over, which an audit begins with; what it leaves out is listed with the rest."""
+    return budget if budget.left == math.inf else budget.part(_SHARE_OF_COLUMNS)
 
 
 def audit_subject(subject: AuditSubject, *, seconds: float = 0.0) -> AuditResult:
@@ -137,8 +140,9 @@ def audit(
     known = None
     if contributed_targets(loaded.schema) and len(loaded.schema.columns) > 1:
         known = measured_contributions(
-            loaded, table, max_rows=_MOST_ROWS, bootstrap=bootstrap, seed=seed, trained_alone=simple
-        )
+            loaded, table, max_rows=_MOST_ROWS, bootstrap=bootstrap, seed=seed, trained_alone=simple,
+            deadline=columns_deadline(deadline),
+        )  # fmt: skip
     apart = parts_of(loaded, whole) if split in ("test", "validation") else {}
     subject = AuditSubject(
         bundle=loaded,

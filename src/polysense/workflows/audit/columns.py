@@ -1,8 +1,17 @@
-"""Measure what each column contributes to a model's predictions of a table."""
+"""Measure what each column contributes to a model's predictions of a table, within the time that is given.
+
+Where time is short, fewer subsets of the columns are tried first: what removing a column costs, and what it gives
+alone, which verdicts are read from, need few of them. Only then are there fewer rows. Both are halved, never cut to the
+second, so that a run that is measured again has the same numbers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -14,7 +23,9 @@ from polysense.data.batches.dataset import TableDataset
 from polysense.data.tables.sources import Table
 from polysense.evaluation.contribution import contribution_rows, contributions
 from polysense.evaluation.contribution_result import Contributions
+from polysense.evaluation.shapley import coalitions
 from polysense.evaluation.simple_baselines import TargetBaselines
+from polysense.training.time_plan import Deadline
 from polysense.workflows.audit.changes import masked
 from polysense.workflows.audit.stacking import num_stacked, predict_variants
 from polysense.workflows.scoring import contributed_targets
@@ -22,6 +33,11 @@ from polysense.workflows.stored_features import store_for_bundle
 from polysense.workflows.table_split import row_groups
 
 __all__ = ["measured_contributions"]
+
+_SubsetPredictions: TypeAlias = Callable[[Batch, list[frozenset[str]]], Sequence[Mapping[str, Prediction]]]
+
+_MOST_SUBSETS = 128
+_FEWEST_ROWS = 128
 
 
 def measured_contributions(
@@ -32,6 +48,7 @@ def measured_contributions(
     bootstrap: int,
     seed: int,
     trained_alone: Mapping[str, TargetBaselines] | None = None,
+    deadline: Deadline | None = None,
 ) -> Contributions:
     """The contributions, by a random sample of the table's rows.
 
@@ -42,10 +59,12 @@ def measured_contributions(
         bootstrap: Resamples for the intervals; 0 gives values only.
         seed: Of the sample and of the resamples.
         trained_alone: By target simple models, see `contributions`.
+        deadline: When they must be over; what is left out for it is noted there. None: there is time.
     """
     rows = table.select(contribution_rows(len(table), max_rows=max_rows, seed=seed))
     dataset = TableDataset(rows, bundle.processor)
     store_for_bundle(bundle, [dataset])
+    bundle.model.eval()
 
     def predict(batch: Batch, subsets: list[frozenset[str]]) -> Sequence[Mapping[str, Prediction]]:
         moved = batch.to(bundle.device)
@@ -58,6 +77,14 @@ def measured_contributions(
         variants = (masked((moved, tokens), each) for each in absent)
         return [predictions for _, predictions in predict_variants(bundle.model, variants)]
 
+    max_subsets = _MOST_SUBSETS
+    if deadline is not None and deadline.left < math.inf:
+        extent = _affordable(predict, bundle, dataset, deadline)
+        max_subsets = extent.max_subsets
+        if extent.rows < len(rows):
+            rows = table.select(contribution_rows(len(table), max_rows=extent.rows, seed=seed))
+            dataset = TableDataset(rows, bundle.processor, stored=dataset.stored)
+
     return contributions(
         predict,
         bundle.batches(dataset),
@@ -65,7 +92,56 @@ def measured_contributions(
         bundle.schema.columns,
         bootstrap=bootstrap,
         seed=seed,
+        max_subsets=max_subsets,
         num_available=len(table),
         clusters=row_groups(bundle, rows),
         trained_alone=trained_alone,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Extent:
+    """How much is measured.
+
+    Attributes:
+        max_subsets: Of the columns, see `coalitions`.
+        rows: Of the sample.
+    """
+
+    max_subsets: int
+    rows: int
+
+
+def _affordable(predict: _SubsetPredictions, bundle: Bundle, dataset: TableDataset, deadline: Deadline) -> _Extent:
+    """What fits into the time that is left, by the first batch in all subsets; verdicts need the fewest."""
+    names = [column.name for column in bundle.schema.columns]
+    subsets, num_rows = _MOST_SUBSETS, len(dataset)
+    every = num_subsets = len(coalitions(names, max_subsets=subsets).subsets)
+    fewest = len(coalitions(names, max_subsets=0).subsets)
+    begun = time.monotonic()
+    for batch in bundle.batches(dataset):
+        reading = time.monotonic() - begun
+        predict(batch, [frozenset(names)])  # the first one of a process takes longer
+        started = time.monotonic()
+        predict(batch, list(coalitions(names, max_subsets=subsets).subsets))
+        seconds = (time.monotonic() - started) / max(1, int((batch.rows >= 0).sum()))
+        break
+    else:
+        return _Extent(max_subsets=subsets, rows=num_rows)
+    reading /= max(1, min(num_rows, len(batch)))
+    left = deadline.left
+
+    def cost(subsets: int, rows: int) -> float:
+        return rows * (reading + seconds * subsets / every)
+
+    while cost(num_subsets, num_rows) > left and num_subsets > fewest:
+        subsets //= 2
+        num_subsets = len(coalitions(names, max_subsets=subsets).subsets)
+    rows = num_rows
+    while cost(num_subsets, rows) > left and rows > _FEWEST_ROWS:
+        rows = max(_FEWEST_ROWS, rows // 2)
+    if num_subsets < every:
+        deadline.note("subsets", f"column importance by more than {num_subsets:,} of {every:,} subsets of the columns")
+    if rows < num_rows:
+        deadline.note("rows", f"column importance on more than {rows:,} of {num_rows:,} rows")
+    return _Extent(max_subsets=subsets, rows=rows)
