@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from polysense.core.batch import Batch, ColumnBatch, ValueTruth
-from polysense.core.pytree import tensors
 from polysense.core.schema import Schema, Target
 from polysense.errors import ConfigError
 from polysense.modalities.number.encoders.mlp import NumberMLPConfig
@@ -29,7 +28,6 @@ from polysense.nn.fusion.concat import ConcatFusionConfig
 from polysense.nn.held_out import read_held_out
 from polysense.nn.model import MultimodalModel
 from polysense.nn.model_config import ModelConfig
-from polysense.nn.unread_features import without_unread_features
 from polysense.tasks.classification.heads.classification import ClassificationHead, ClassificationHeadConfig
 from polysense.tasks.classification.record import ClassificationTarget
 from polysense.tasks.multilabel.heads.multilabel import MultilabelHeadConfig
@@ -265,25 +263,3 @@ def test_what_can_not_be_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(ClassificationHead, "score_kind", None)
     with pytest.raises(ConfigError, match="'classification' takes no scores"):
         build()
-
-
-def test_features_of_estimators_that_are_not_fitted_are_not_made() -> None:
-    model, batch = build(), rows(6, seed=0)
-    before = tensors(model(batch).outputs["label"])
-    assert all(encoder.gives_features for encoder in model.column_encoders.values())
-    with without_unread_features(model):
-        assert all(tokens.features is None for tokens in model.encode(batch).values())
-        assert all(map(torch.equal, before, tensors(model(batch).outputs["label"])))
-    assert all(tokens.features is not None for tokens in model.encode(batch).values())
-
-
-def test_features_of_fitted_estimators_are_made() -> None:
-    model, batch = build(), rows(60, seed=0)
-    targets = np.arange(60, dtype=np.float64)[:, None] % 2
-    data = FitRows(
-        features={"signal": batch.columns["signal"].features.numpy()}, present=np.ones((60, 1), dtype=bool),
-        targets=targets, weights=np.ones(60), folds=folds_of(targets, "choice", None, 3, 0),
-    )  # fmt: skip
-    head_of(model).named_estimators()["linear signal"].fit(data)
-    with without_unread_features(model):
-        assert all(tokens.features is not None for tokens in model.encode(batch).values())

@@ -82,6 +82,7 @@ class EncoderConfig(Family, family="encoder", homes=_HOMES):
         encoder = self.build(column, width, resources)
         encoder.ordered = self.items == "sequence"
         encoder.learning_rate_scale = float(vars(self).get("learning_rate_scale", 1.0))
+        encoder.reads_features = self.reads_features
         return encoder
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> Encoder:
@@ -162,12 +163,14 @@ class Encoder(nn.Module, Configured, ABC):
         ordered: Whether the order of a cell's items counts (`items: sequence`).
         learning_rate_scale: The learning rate of `pretrained_parameters` over the rest's.
         gives_pyramid: Whether its tokens have a pyramid, of the levels that `pyramid_levels` names, whatever is absent.
+        reads_features: Whether it needs `ColumnBatch.features`.
         gives_features: Whether its tokens have features, `num_features` of them, whatever is absent.
     """
 
     FORWARD_METHODS: ClassVar[tuple[str, ...]] = ("forward", "own_losses")
 
     gives_pyramid: bool = False
+    reads_features: bool = False
     gives_features: bool = False
     ordered: bool = True
     learning_rate_scale: float = 1.0

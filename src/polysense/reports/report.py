@@ -412,6 +412,7 @@ def _training(report: Report) -> dict[str, Any] | None:
     return {
         "num_epochs": len(epochs),
         "best": None if mark is None else f"{mark:g}",
+        "judged": str(end.get("judged") or ""),
         "chosen_by": ", ".join(named_series(key)[0] for key in end.get("monitored", ())),
         "is_same_loss": bool(validation),
         "figures": [*figures, charts.line_chart("Loss", losses, mark=mark)],

@@ -97,14 +97,22 @@ class SampleLog:
         folder: The run's; gets samples.html and samples.jsonl.
         seed: Of the choice.
         resume: Whether to go on with what is in the folder's samples.jsonl.
+        judged: The part of the delivered model whose predictions these are, as in `training.run.Run`.
     """
 
     def __init__(
-        self, dataset: TableDataset, *, num_samples: int, folder: Path, seed: int, resume: bool = False
+        self,
+        dataset: TableDataset,
+        *,
+        num_samples: int,
+        folder: Path,
+        seed: int,
+        resume: bool = False,
+        judged: str = "",
     ) -> None:
         assert isinstance(dataset.processor, Processor)
         self._dataset, self._processor, self._num_samples = dataset, dataset.processor, num_samples
-        self._folder, self._seed, self._resume = folder, seed, resume
+        self._folder, self._seed, self._resume, self._judged = folder, seed, resume, judged
         self._positions: list[int] | None = None
         self._rows: list[SampleRow] = []
         self._images: dict[str, np.ndarray] = {}
@@ -166,7 +174,7 @@ class SampleLog:
             ]
         filled_rows = [row for row in rows if row.outputs]
         if filled_rows:
-            page = render_samples(self._title(), filled_rows, self._epoch, delivered)
+            page = render_samples(self._title(), filled_rows, self._epoch, delivered, self._judged)
             write_text(self._folder / _PAGE, page)
 
     def _title(self) -> str:
@@ -350,7 +358,9 @@ def is_marked(page: Path) -> bool:
         return False
 
 
-def render_samples(title: str, rows: Sequence[SampleRow], epoch: int, delivered: int | None = None) -> str:
+def render_samples(
+    title: str, rows: Sequence[SampleRow], epoch: int, delivered: int | None = None, judged: str = ""
+) -> str:
     """The whole page of a run as HTML.
 
     Args:
@@ -358,6 +368,7 @@ def render_samples(title: str, rows: Sequence[SampleRow], epoch: int, delivered:
         rows: With their predictions.
         epoch: The last one.
         delivered: The epoch whose model is delivered; None while it is not known.
+        judged: The part of it whose predictions these are; "" for all of it.
     """
     return render(
         "samples.html.j2",
@@ -365,6 +376,7 @@ def render_samples(title: str, rows: Sequence[SampleRow], epoch: int, delivered:
         rows=rows,
         epoch=epoch,
         delivered=delivered,
+        judged=judged,
         sections=[{name: render_section(one) for name, one in row.sections.items()} for row in rows],
         history=lambda outputs: _history(outputs, delivered),
         max_references=_MAX_REFERENCES,

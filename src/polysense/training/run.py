@@ -27,6 +27,7 @@ class Run:
         monitor: What was best so far.
         steps: Optimization steps in each epoch.
         num_parameters: Trainable numbers in the model.
+        judged: The part of the delivered model that validations judge, in words, plural; "" where it is all of it.
         save: Writes the checkpoint "last" (everything that resuming needs) or "best" (the weights that were validated).
         epoch: Epochs done.
         step: Steps done in the epoch under way.
@@ -49,6 +50,7 @@ class Run:
     steps: Sequence[int]
     num_parameters: int
     save: Callable[[str], Path]
+    judged: str = ""
     epoch: int = 0
     step: int = 0
     steps_here: int = 0
@@ -110,6 +112,7 @@ class TrainResult:
         monitor: What picked the weights: a validation metric, or the mean of several.
         monitored: These metrics; none before the first validation.
         best_value: Its value at the best epoch; None without a validation.
+        judged: What it is the value of, as in `Run`.
         best_epoch: The best epoch, from 1; None without a validation. The model has its weights.
         epochs: Epochs trained, over all resumptions.
         steps: Optimization steps, over all resumptions.
@@ -123,6 +126,7 @@ class TrainResult:
     monitor: str
     monitored: tuple[str, ...]
     best_value: float | None
+    judged: str
     best_epoch: int | None
     epochs: int
     steps: int

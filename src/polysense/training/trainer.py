@@ -81,6 +81,8 @@ class Trainer:
         distributed: This process among its peers.
         resume_hint: What a user must do to resume, for the message after Ctrl-C; None: the same command, with --resume.
         others: What else a checkpoint holds, by name; callbacks with a `saved_as` are held anyway.
+        judged: The part of the delivered model that `validate` judges, in words in the plural, where more is added to
+            it afterwards.
         limit: The time that training has; None: `config.time`, if that is set.
 
     Raises:
@@ -104,6 +106,7 @@ class Trainer:
         distributed: Distributed | None = None,
         resume_hint: str | None = None,
         others: Mapping[str, Resumable] | None = None,
+        judged: str = "",
         limit: TimeLimit | None = None,
     ) -> None:
         assert isinstance(model, nn.Module), "a model is a torch.nn.Module"
@@ -153,6 +156,7 @@ class Trainer:
             steps=steps,
             num_parameters=sum(p.numel() for p in self._module.parameters() if p.requires_grad),
             save=lambda name: self._state.save(name),
+            judged=judged,
         )
         chosen = default_callbacks(config, folder) if callbacks is None else callbacks
         self._callbacks = [c for c in chosen if self._distributed.is_main or c.every_process]
@@ -435,6 +439,7 @@ class Trainer:
             monitor=run.monitor.label,
             monitored=run.monitor.keys,
             best_value=None if best is None else best.value,
+            judged=run.judged,
             best_epoch=None if best is None else best.epoch,
             epochs=run.epoch,
             steps=run.global_step,

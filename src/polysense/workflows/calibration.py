@@ -28,7 +28,7 @@ def calibrate(model: MultimodalModel, dataset: TableDataset, *, prediction: Pred
 
     Args:
         model: In evaluation mode, trained.
-        dataset: The validation rows, with targets.
+        dataset: The validation rows, with targets and the feature vectors that the model reads.
         prediction: In which blocks they are computed.
 
     Returns:
@@ -39,9 +39,6 @@ def calibrate(model: MultimodalModel, dataset: TableDataset, *, prediction: Pred
         return {}
     device = next(model.parameters()).device
     parts: dict[str, list[tuple[object, Truth, Tensor]]] = {name: [] for name in heads}
-    # Simple models among the experts read feature vectors, which the epochs did without.
-    before = dataset.with_features
-    dataset.with_features = before or any(head.reads_features for head in heads.values())
     for batch in PredictLoader(dataset, model.schema, prediction=prediction):
         moved = batch.to(device)
         outputs = model(moved, only=tuple(heads)).outputs
@@ -49,7 +46,6 @@ def calibrate(model: MultimodalModel, dataset: TableDataset, *, prediction: Pred
             truth = head.truth(moved)
             assert truth is not None
             parts[name].append((outputs[name], truth, moved.weights * (moved.rows >= 0)))
-    dataset.with_features = before
     return calibrate_on(model, parts)
 
 

@@ -27,10 +27,11 @@ from polysense.recipe import Recipe
 from polysense.training.distributed import Distributed
 from polysense.training.time_plan import Deadline
 from polysense.workflows.evaluating import fitted_processor
+from polysense.workflows.feature_reading import make_read_features
 from polysense.workflows.feature_rows import FeatureReader, FeatureRows, FeatureSource, collect_features
 from polysense.workflows.score_statistics import out_of_fold_score, plain_head
 
-__all__ = ["MOST_ROWS", "FittedExperts", "fit_estimators", "fit_experts"]
+__all__ = ["MOST_ROWS", "FittedExperts", "fit_estimators", "fit_experts", "fits_estimators"]
 
 MOST_ROWS = 20_000
 """Training rows that estimators are fitted on: beyond, networks learn what simple models can't."""
@@ -81,10 +82,7 @@ def fit_experts(
         return FittedExperts()
     model.eval()
     datasets = [dataset for dataset in (train, validation) if dataset is not None]
-    before = [dataset.with_features for dataset in datasets]
-    # The epochs are over: now estimators read the rows' feature vectors. Another training may share the data.
-    for dataset in datasets:
-        dataset.with_features = dataset.with_features or any(head.reads_features for head in heads)
+    make_read_features(model, datasets, to_fit=True)
     out_of_fold, rows = fit_estimators(
         model,
         recipe,
@@ -104,8 +102,7 @@ def fit_experts(
     weights = fit_ensemble_weights(model, held_out, out_of_fold, kind=kind)
     for target, fitted in weights.items():
         _log.info("%s: %s", target, fitted)
-    for dataset, with_features in zip(datasets, before, strict=True):
-        dataset.with_features = with_features
+    make_read_features(model, datasets)
     return FittedExperts(weights=weights, out_of_fold=out_of_fold, rows=rows)
 
 
@@ -129,11 +126,7 @@ def fit_estimators(
         Per target its estimators' scores of training rows that they were not fitted on (NaN of one that stays
         unfitted), and in the main process what they were fitted on.
     """
-    heads = {
-        name: head
-        for name, head in model.by_target().items()
-        if isinstance(head, EnsembleHead) and head.fits_weights and head.named_estimators()
-    }
+    heads = _heads_with_estimators(model)
     if not heads:
         return {}, {}
     seed = recipe.training.seed
@@ -163,6 +156,19 @@ def fit_estimators(
             assert received[1] is not None
             result[name] = received[1]
     return result, collected
+
+
+def fits_estimators(model: MultimodalModel) -> bool:
+    """Whether estimators are to be fitted once the networks are trained."""
+    return bool(_heads_with_estimators(model))
+
+
+def _heads_with_estimators(model: MultimodalModel) -> dict[str, EnsembleHead]:
+    return {
+        name: head
+        for name, head in model.by_target().items()
+        if isinstance(head, EnsembleHead) and head.fits_weights and head.named_estimators()
+    }
 
 
 def _fitted(head: EnsembleHead, recipe: Recipe, rows: FeatureRows, seed: int, deadline: Deadline | None) -> OutOfFold:

@@ -18,6 +18,7 @@ from polysense.data.processor import Processor
 from polysense.data.tables.sources import Table
 from polysense.evaluation.evaluator import Evaluation, evaluate
 from polysense.nn.model import MultimodalModel
+from polysense.workflows.feature_reading import reads_features
 
 __all__ = ["evaluate_model", "fitted_processor", "target_readers", "within"]
 
@@ -38,7 +39,7 @@ def evaluate_model(
 
     Args:
         model: In eval mode.
-        dataset: Rows with targets.
+        dataset: Rows with targets, and with the feature vectors that the model reads.
         generate: Whether what is generated step by step is; else only its likelihood is judged.
         batches: Those of the data set, by default.
         prediction: In which blocks these are computed.
@@ -47,6 +48,7 @@ def evaluate_model(
         seed: Of the resamples.
         clusters: int64 [rows of the data set], the group of each row; None: rows are on their own.
     """
+    assert dataset.with_features or not reads_features(model), "the rows lack feature vectors that the model reads"
     device = next(model.parameters()).device
     names = frozenset(model.schema.names)
 

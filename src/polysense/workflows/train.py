@@ -36,7 +36,6 @@ from polysense.data.training_cells import NUM_FOR_FEATURES
 from polysense.evaluation.target_metrics import metrics_of
 from polysense.nn.held_out import Outputs
 from polysense.nn.model import MultimodalModel
-from polysense.nn.unread_features import without_unread_features
 from polysense.recipe import Recipe
 from polysense.reports.reading import Reading
 from polysense.training.callbacks.progress import ProgressBar
@@ -48,7 +47,8 @@ from polysense.training.run import TrainResult
 from polysense.training.time_plan import Deadline, TimeLimit, measured_slowness
 from polysense.training.trainer import Trainer, default_callbacks
 from polysense.workflows.calibration import calibrate, calibrate_on
-from polysense.workflows.estimator_fitting import fit_experts
+from polysense.workflows.estimator_fitting import fit_experts, fits_estimators
+from polysense.workflows.feature_reading import FeatureReading, make_read_features
 from polysense.workflows.finetune.transfer import Start, begin, plan_start
 from polysense.workflows.head_fitting import fit_heads, selection_metrics
 from polysense.workflows.head_warm_up import warm_up
@@ -241,6 +241,7 @@ def train_model(
             progress=progress,
         )
 
+    make_read_features(model, rows)
     # What heads are fitted on is read from the store too; unless another model's networks are yet to come.
     if data.start is None:
         take_stored()
@@ -267,6 +268,7 @@ def train_model(
     )
     transforms = {name: transform.create(schema.column(name)) for name, transform in recipe.data.transforms.items()}
 
+    judged_part = "the networks" if fits_estimators(model) else ""
     validate, samples = None, None
     if validation_set is not None:
         validation = Validation(
@@ -279,6 +281,7 @@ def train_model(
             prediction=recipe.prediction,
             fillers=config.compile,
             resume=resume,
+            judged=judged_part,
         )
         samples = validation.samples
 
@@ -286,7 +289,7 @@ def train_model(
             return validation(trainer.epoch)
 
     folder.mkdir(parents=True, exist_ok=True)
-    callbacks = default_callbacks(config, folder)
+    callbacks = [FeatureReading(model, rows), *default_callbacks(config, folder)]
     for callback in callbacks:
         if isinstance(callback, TensorBoard) and samples is not None:
             callback.samples = samples.latest
@@ -315,6 +318,7 @@ def train_model(
         distributed=distributed,
         resume_hint=resume_hint,
         others={"unreadable": loader},
+        judged=judged_part,
         limit=None
         if deadline is None
         else TimeLimit(
@@ -329,7 +333,7 @@ def train_model(
             validation_rows=0 if validation_set is None else len(validation_set),
         ),
     )
-    with loader, without_unread_features(model):
+    with loader:
         result = trainer.fit(resume=resume)
     if samples is not None and distributed.is_main:
         samples.finish(result.best_epoch)

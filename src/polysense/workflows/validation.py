@@ -94,6 +94,7 @@ class Validation:
         prediction: In which blocks rows are computed.
         fillers: Whether blocks have one shape, which a compiled graph needs.
         resume: Whether the run is resumed.
+        judged: The part of the delivered model that is judged, as in `training.run.Run`.
 
     Attributes:
         samples: The rows that are shown.
@@ -111,6 +112,7 @@ class Validation:
         prediction: PredictionConfig,
         fillers: bool = False,
         resume: bool = False,
+        judged: str = "",
     ) -> None:
         self._model, self._dataset, self._prediction = model, dataset, prediction
         self._rows = _Encoded(model, PredictLoader(dataset, model.schema, prediction=prediction, fillers=fillers))
@@ -121,7 +123,9 @@ class Validation:
                 table, processor = dataset.table.select(chosen), fitted_processor(dataset)
                 self._part = TableDataset(table, processor, cache_bytes=dataset.cache_bytes, stored=dataset.stored)
         listed = dataset if self._part is None else self._part
-        self.samples = SampleLog(listed, num_samples=num_samples, folder=folder, seed=seed, resume=resume)
+        self.samples = SampleLog(
+            listed, num_samples=num_samples, folder=folder, seed=seed, resume=resume, judged=judged
+        )
 
     def __call__(self, epoch: int) -> dict[str, float]:
         """The metrics by target/metric, after an epoch, from 1; `loss` is what training adds up, of the same losses."""

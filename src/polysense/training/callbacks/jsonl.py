@@ -7,11 +7,14 @@
     {"event": "epoch", "epoch", "step", "lr", "seconds", "loss", "heads", "validation": {"head/metric": value} or null,
      "best", and "balance" if the columns are balanced: by column (and "all columns") the losses' weights or the mean
      factors of the gradients, or which encoders were trained}
-    {"event": "end", "monitor", "best_value", "best_epoch", "epochs", "steps", "seconds", "samples_per_second",
-     "stop_reason", "advice", "time"}
+    {"event": "end", "monitor", "best_value", "judged", "best_epoch", "epochs", "steps", "seconds",
+     "samples_per_second", "stop_reason", "advice", "time"}
 
 `loss` in "validation" is the same weighted sum of the same losses as the training loss beside it, which is a mean over
 the epoch's steps, with dropout, augmentation and masked cells; in validation there is none of these.
+
+`judged` names the part of the delivered model that validations judge, such as "the networks", if simple models are
+fitted beside them after the last epoch; "" if it is the whole model.
 
 `epoch` counts from 1, `step` over the whole run, `seconds` over all resumptions; `steps_per_epoch` is of the epoch that
 begins, since with a token budget they differ. Tokens are those of text, and of audio in units of 1/25 s; `padding` is

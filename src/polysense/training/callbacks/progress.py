@@ -102,7 +102,7 @@ class ProgressBar(Callback):
         if not run.steps_here:
             return
         best = (
-            f"; best {run.monitor.short_label} {result.best_value:.4g} after epoch {result.best_epoch}"
+            f"; best {run.monitor.short_label}{_of(result)} {result.best_value:.4g} after epoch {result.best_epoch}"
             if result.best_epoch
             else ""
         )
@@ -174,6 +174,10 @@ def epoch_line(run: Run, *, details: bool = True) -> str:
         name = run.monitor.label if details else run.monitor.short_label
         parts.append(f"{name} {run.monitor.value:.4g}{' (best)' if run.improved else ''}")
     return "  ".join(parts)
+
+
+def _of(result: TrainResult) -> str:
+    return f" of {result.judged}" if result.judged else ""
 
 
 def _is_detailed() -> bool:

@@ -78,9 +78,9 @@ class TextLog(Callback):
             return
         why = f" ({result.stop_reason})" if result.stop_reason else ""
         _LOG.info(
-            f"{_FINISHED} %d epochs%s, %d steps, %.1f s, %.0f samples/s; best %s %s after epoch %s",
+            f"{_FINISHED} %d epochs%s, %d steps, %.1f s, %.0f samples/s; best %s%s %s after epoch %s",
             result.epochs, why, result.steps, result.seconds, result.samples_per_second,
-            result.monitor, result.best_value, result.best_epoch,
+            result.monitor, f" of {result.judged}" if result.judged else "", result.best_value, result.best_epoch,
         )  # fmt: skip
         if result.advice is not None:
             _LOG.info("%s", result.advice)

@@ -204,7 +204,9 @@ class TrialRunner:
         """Fitted preprocessing for a recipe: that of the last one, if nothing that it depends on has changed."""
         data = recipe.data
         requirements = (recipe.model.requirements(recipe.data.modalities), recipe.model.target_requirements())
-        parts: tuple[Any, ...] = (data.columns, data.targets, data.weight, data.cache, data.num_workers, *requirements)
+        parts: tuple[Any, ...] = (
+            data.columns, data.targets, data.features, data.weight, data.cache, data.num_workers, *requirements,
+        )  # fmt: skip
         if data.impute is not None:  # what it may read depends on what heads are kept from reading
             parts = (*parts, data.impute, data.impute_media, recipe.model.heads)
         if recipe.init_from is not None:  # what moves, and brings its preprocessing, depends on the model too
