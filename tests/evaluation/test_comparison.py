@@ -11,13 +11,13 @@ import pytest
 from polysense.evaluation.comparison import (
     Comparison,
     Entry,
-    Finding,
     Kind,
     Measure,
     compare_entries,
     measures_of,
     overall,
 )
+from polysense.evaluation.significance import Outcome
 from polysense.reports.comparison import render_comparison
 from polysense.reports.comparison_terminal import comparison_text
 from polysense.tasks.classification.record import ClassificationTarget
@@ -76,8 +76,8 @@ def test_pairing_by_seed_finds_a_small_steady_difference() -> None:
     assert a.means["label/accuracy"].low < b.means["label/accuracy"].high
     difference = b.differences["label/accuracy"]
     assert difference.mean.high < 0
-    assert difference.finding is Finding.WORSE
-    assert b.differences["label/log_loss"].finding is Finding.WORSE  # a higher loss is worse
+    assert difference.outcome is Outcome.WORSE
+    assert b.differences["label/log_loss"].outcome is Outcome.WORSE  # a higher loss is worse
     assert b.differences["label/log_loss"].mean.value > 0
 
 
@@ -86,7 +86,7 @@ def test_an_interval_that_holds_0_is_no_difference() -> None:
     found = compared(entry("a", base.tolist(), [0.9] * 5), entry("b", (base + NOISE).tolist(), [0.8] * 5))
     difference = found.row("b").differences["label/accuracy"]
     assert difference.mean.low < 0 < difference.mean.high
-    assert difference.finding is Finding.NONE
+    assert difference.outcome is Outcome.NONE
     assert "no significant" in comparison_text(found)
     assert "no significant difference" in render_comparison(found)
 
@@ -95,12 +95,12 @@ def test_many_variants_are_corrected_for_their_number() -> None:
     base = np.full(5, 0.8)
     slight = (base + np.array(NOISE) - 0.033).tolist()  # p of about 0.04 alone
     alone = compared(entry("a", base.tolist(), [0.9] * 5), entry("b", slight, [0.5] * 5))
-    assert alone.row("b").differences["label/accuracy"].finding is Finding.WORSE
+    assert alone.row("b").differences["label/accuracy"].outcome is Outcome.WORSE
     others = [entry(f"c{i}", (base + NOISE).tolist(), [0.5] * 5) for i in range(5)]
     crowded = compared(entry("a", base.tolist(), [0.9] * 5), entry("b", slight, [0.5] * 5), *others)
     found = crowded.row("b").differences["label/accuracy"]
     assert found.p < 0.05 < found.p_holm
-    assert found.finding is Finding.CORRECTED
+    assert found.outcome is Outcome.CORRECTED
     # Baselines are another question: they do not make the variants' one harder.
     baselines = [entry(f"c{i}", (base + NOISE).tolist(), kind=Kind.UNIMODAL) for i in range(5)]
     apart = compared(entry("a", base.tolist(), [0.9] * 5), entry("b", slight, [0.5] * 5), *baselines)
@@ -117,15 +117,15 @@ def test_chance_is_called_a_difference_in_at_most_one_comparison_of_twenty() -> 
             for i, row in enumerate(values)
         ]
         rows = compare_entries(entries, [ACCURACY], split="test", seeds=range(5)).rows
-        findings = {row.differences["label/accuracy"].finding for row in rows if row.differences}
-        false += bool(findings & {Finding.BETTER, Finding.WORSE})
+        outcomes = {row.differences["label/accuracy"].outcome for row in rows if row.differences}
+        false += bool(outcomes & {Outcome.BETTER, Outcome.WORSE})
     assert false <= 9  # 5 of 100 but for the noise of 100 draws; without the correction it is about 14
 
 
 def test_one_seed_bears_no_claim() -> None:
     found = compared(entry("a", [0.9], [0.9]), entry("b", [0.1], [0.1]), seeds=1)
     difference = found.row("b").differences["label/accuracy"]
-    assert difference.finding is Finding.NO_CLAIM
+    assert difference.outcome is Outcome.NO_CLAIM
     assert not difference.mean.has_bounds
     assert any("no claim can be made" in note for note in found.notes)
     assert not any(word in comparison_text(found) for word in ("better and worse", "worse\n"))
@@ -138,7 +138,7 @@ def test_what_failed_comes_last_and_stops_nothing() -> None:
     assert found.rows[-1].entry.name == "broken"
     assert found.reference == "a", "a variant that failed with a seed is not selected"
     assert found.row("broken").failure == "failed: ConfigError: width 7 has no 4 heads"
-    assert found.row("partly").differences["label/accuracy"].finding is Finding.NO_CLAIM
+    assert found.row("partly").differences["label/accuracy"].outcome is Outcome.NO_CLAIM
     for listed in (comparison_text(found), render_comparison(found)):
         assert "failed: ConfigError: width 7 has no 4 heads" in listed
         assert "the loss is not finite" in listed
@@ -187,7 +187,7 @@ def test_json_has_every_seed_and_no_nan() -> None:
     assert a["parameters"] == 10.0
     assert a["samples_per_second"] is None
     assert a["measures"]["label/accuracy"]["difference"] is None
-    assert b["measures"]["label/accuracy"]["difference"]["finding"] == "no significant difference"
+    assert b["measures"]["label/accuracy"]["difference"]["outcome"] == "no significant difference"
     assert b["measures"]["label/accuracy"]["low"] is None  # the same in both seeds
     assert (broken["rank"], broken["failure"]) == (None, "failed: no")
     assert plain["selected_on"] == "validation"

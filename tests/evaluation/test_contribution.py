@@ -13,7 +13,8 @@ from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.contribution import contribution_rows, contributions
 from polysense.evaluation.contribution_result import Verdict
 from polysense.evaluation.evaluator import evaluate
-from polysense.evaluation.simple_baselines import BaselineScore, Outcome, SimpleModel, TargetBaselines
+from polysense.evaluation.significance import Outcome
+from polysense.evaluation.simple_baselines import BaselineScore, SimpleModel, TargetBaselines
 from polysense.evaluation.target_metrics import headline_metric
 from polysense.modalities.category.record import CategoryColumn
 from polysense.modalities.text.record import TextColumn

@@ -10,7 +10,8 @@ import pytest
 
 from polysense.core.random import generator
 from polysense.evaluation.evaluator import score
-from polysense.evaluation.simple_baselines import Outcome, SimpleModel, TargetBaselines, compare_with_simple
+from polysense.evaluation.significance import Outcome
+from polysense.evaluation.simple_baselines import SimpleModel, TargetBaselines, compare_with_simple
 from polysense.tasks.classification.record import ClassificationTarget
 from polysense.tasks.regression.record import RegressionTarget
 

@@ -25,7 +25,8 @@ from polysense.evaluation.contribution_result import (
     verdict_of,
 )
 from polysense.evaluation.evaluator import Evaluation, score
-from polysense.evaluation.simple_baselines import Outcome, SimpleModel, compare_with_simple
+from polysense.evaluation.significance import Outcome
+from polysense.evaluation.simple_baselines import SimpleModel, compare_with_simple
 from polysense.evaluation.verdict import Rival, TargetVerdict, rounded, verdicts
 from polysense.tasks.classification.record import ClassificationTarget
 from polysense.tasks.regression.record import RegressionTarget

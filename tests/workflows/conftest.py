@@ -24,6 +24,7 @@ SMALL = [
     "evaluation.bootstrap=20",
     "data.split.test=0.3",
     "data.split.validation=0.2",
+    "evaluation.simple_baselines=false",
 ]
 
 

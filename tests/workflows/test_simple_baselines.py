@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from polysense.workflows.feature_rows import FeatureReader, FeatureSource, colle
 from polysense.workflows.plan import plan_lines
 from polysense.workflows.prepare import prepare
 from polysense.workflows.score_statistics import out_of_fold_score, plain_head, score_statistics
-from polysense.workflows.simple_baselines import FILE, FOLDER, fit_simple_baselines
+from polysense.workflows.simple_baselines import ESTIMATORS, FILE, FOLDER, fit_simple_baselines
 
 OVERRIDES = [
     "model.width=16",
@@ -183,6 +184,54 @@ def test_a_model_without_feature_vectors_gets_some_for_the_report_alone(tmp_path
     assert not any(column.num_features for column in run.bundle.schema.columns)
     best = next(each for each in compared(run, target="price")["baselines"] if each["name"] == "linear tabular")
     assert best["value"] > 0.3
+
+
+def split_part(run: polysense.Run, name: str) -> list[dict[str, Any]]:
+    return [table_of(200)[row] for row in sorted(split_rows(run)[name])]
+
+
+def test_another_table_is_scored_beside_them_as_the_run_does(run: polysense.Run) -> None:
+    scores = polysense.evaluate(run.folder, split_part(run, "test"), bootstrap=100, seed=run.recipe.training.seed)
+    ours, theirs = scores.as_json()["simple_baselines"]["label"], compared(run)
+    assert ours["baselines"] == theirs["baselines"]
+    assert ours["best"] == theirs["best"]
+    assert "best simple baseline" in " ".join(scores.text().split())
+    assert scores.no_simple_baselines == ""
+    off = polysense.evaluate(run.folder, split_part(run, "test"), bootstrap=0, simple_baselines=False)
+    assert off.simple_baselines == {}
+    assert "imple baselines" not in off.text()
+
+
+def test_where_they_are_not_kept_the_reason_is_said(run: polysense.Run, tmp_path: Path) -> None:
+    rows = split_part(run, "test")
+
+    def why(folder: Path) -> str:
+        scores = polysense.evaluate(folder, rows, bootstrap=0)
+        assert scores.simple_baselines == {}
+        assert scores.as_json()["no_simple_baselines"] == scores.no_simple_baselines
+        assert "No simple baselines: " in f"{' '.join(scores.text().split())} "
+        return scores.no_simple_baselines
+
+    shutil.copytree(run.folder / "bundle", tmp_path / "alone" / "bundle")
+    assert "is not there" in why(tmp_path / "alone" / "bundle")
+    shutil.copytree(run.folder / FOLDER, tmp_path / "alone" / FOLDER)
+    assert polysense.evaluate(tmp_path / "alone" / "bundle", rows, bootstrap=0).simple_baselines
+    saved = tmp_path / "alone" / FOLDER
+    whole = (saved / ESTIMATORS).read_bytes()
+    (saved / ESTIMATORS).write_bytes(whole[: len(whole) // 2])
+    assert "can't be read" in why(tmp_path / "alone" / "bundle")
+    (saved / ESTIMATORS).write_bytes(whole)
+    facts = json.loads((saved / FILE).read_text())
+    for broken, expected in (
+        ({**facts, "preprocessing": "0"}, "beside another model"),
+        ({**facts, "version": 1}, "another version"),
+        ({"version": facts["version"]}, "can't be read"),
+        ({**facts, "targets": {"nothing": facts["targets"]["label"]}}, "can't be read"),
+    ):
+        (saved / FILE).write_text(json.dumps(broken))
+        assert expected in why(tmp_path / "alone" / "bundle")
+    (saved / FILE).write_text("[")
+    assert "can't be read" in why(tmp_path / "alone" / "bundle")
 
 
 def test_nothing_is_fitted_where_the_recipe_says_so(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from polysense.core.json import json_object
 from polysense.core.schema import Target
 from polysense.evaluation.bootstrap import Interval
-from polysense.evaluation.significance import holm, mean_interval, t_test
+from polysense.evaluation.significance import Outcome, holm, mean_interval, t_test
 from polysense.evaluation.target_metrics import finer_metric, selection_metric
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "Comparison",
     "Difference",
     "Entry",
-    "Finding",
     "Kind",
     "Measure",
     "Row",
@@ -45,17 +44,8 @@ class Kind(StrEnum):
     VARIANT = "variant"
     UNIMODAL = "alone"
     ENSEMBLE = "ensemble"
+    SIMPLE = "simple"
     CONSTANT = "constant"
-
-
-class Finding(StrEnum):
-    """What may be said of a difference."""
-
-    BETTER = "better"
-    WORSE = "worse"
-    NONE = "no significant difference"
-    CORRECTED = "not significant after correction"
-    NO_CLAIM = "no claim can be made"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,17 +99,17 @@ class Difference:
         mean: With its paired t interval.
         p: Of the paired t test, two-sided; NaN where there is none.
         p_holm: Corrected for the number of rows of the same sort that are compared with the reference.
-        finding: What may be said.
+        outcome: What may be said.
     """
 
     mean: Interval
     p: float
     p_holm: float
-    finding: Finding
+    outcome: Outcome
 
     def as_json(self) -> dict[str, object]:
         """For comparison.json."""
-        return {**self.mean.as_json(), "p": self.p, "p_holm": self.p_holm, "finding": self.finding}
+        return {**self.mean.as_json(), "p": self.p, "p_holm": self.p_holm, "outcome": self.outcome}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +155,7 @@ class Comparison:
         seeds: The training seeds.
         confidence: Of the intervals.
         settings: What was asked for, for the record.
+        remarks: More that a reader must know, in sentences.
     """
 
     title: str
@@ -176,6 +167,7 @@ class Comparison:
     seeds: tuple[int, ...]
     confidence: float = 0.95
     settings: Mapping[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     def row(self, name: str) -> Row:
         """The row of that name."""
@@ -212,17 +204,19 @@ class Comparison:
                 "same split of the rows, those of differences paired by seed; better and worse hold after Holm's "
                 "correction, among the variants and among the baselines."
             )
-        return tuple(notes)
+        return (*notes, *self.remarks)
 
     def as_json(self) -> dict[str, Any]:
         """comparison.json's content; what is undefined is None."""
-        return json_object(
+        plain = json_object(
             self,
             selected_on="validation" if any(row.selected for row in self.rows) else None,
             measures=[{"key": one.key, "higher_is_better": one.higher_is_better} for one in self.measures],
             rows=[self._row_json(rank, row) for rank, row in enumerate(self.rows, 1)],
             notes=self.notes,
         )
+        del plain["remarks"]  # they are among the notes
+        return plain
 
     def _row_json(self, rank: int, row: Row) -> dict[str, object]:
         entry = row.entry
@@ -281,6 +275,7 @@ def compare_entries(
     folder: str = "",
     confidence: float = 0.95,
     settings: Mapping[str, Any] | None = None,
+    remarks: Sequence[str] = (),
 ) -> Comparison:
     """Selects on validation, ranks on the judged rows, and says which differences can be told from chance.
 
@@ -293,6 +288,7 @@ def compare_entries(
         folder: Where it lies.
         confidence: Of the intervals.
         settings: For the record.
+        remarks: More that a reader must know, in sentences.
     """
     first = measures[0]
     complete = [
@@ -328,6 +324,7 @@ def compare_entries(
         seeds=tuple(seeds),
         confidence=confidence,
         settings=dict(settings or {}),
+        remarks=tuple(remarks),
     )
 
 
@@ -350,19 +347,19 @@ def _differences(
             for entry, differences, p, corrected in zip(family, paired, p_values, holm(p_values), strict=True):
                 if differences:
                     mean = mean_interval(differences, confidence)
-                    finding = _finding(mean.value, p, corrected, measure, 1 - confidence)
-                    results[entry.name][measure.key] = Difference(mean=mean, p=p, p_holm=corrected, finding=finding)
+                    outcome = _outcome(mean.value, p, corrected, measure, 1 - confidence)
+                    results[entry.name][measure.key] = Difference(mean=mean, p=p, p_holm=corrected, outcome=outcome)
     return results
 
 
-def _finding(mean: float, p: float, p_holm: float, measure: Measure, level: float) -> Finding:
+def _outcome(mean: float, p: float, p_holm: float, measure: Measure, level: float) -> Outcome:
     if math.isnan(p_holm):
-        return Finding.NO_CLAIM
+        return Outcome.NO_CLAIM
     if p >= level:  # exactly where the interval of the difference holds 0
-        return Finding.NONE
+        return Outcome.NONE
     if p_holm >= level:
-        return Finding.CORRECTED
-    return Finding.BETTER if (mean > 0) is measure.higher_is_better else Finding.WORSE
+        return Outcome.CORRECTED
+    return Outcome.BETTER if (mean > 0) is measure.higher_is_better else Outcome.WORSE
 
 
 def _interval(entry: Entry, split: str, measure: Measure, confidence: float) -> Interval:

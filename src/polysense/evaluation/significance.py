@@ -9,12 +9,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from enum import StrEnum
 
 import numpy as np
 
 from polysense.evaluation.bootstrap import Interval
 
-__all__ = ["holm", "mean_interval", "t_test"]
+__all__ = ["Outcome", "holm", "mean_interval", "t_test"]
+
+
+class Outcome(StrEnum):
+    """What may be said of one thing beside another on the same rows or seeds."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    NONE = "no significant difference"
+    CORRECTED = "not significant after correction"
+    NO_CLAIM = "no claim can be made"
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 
@@ -20,21 +19,13 @@ from polysense.core.schema import Target
 from polysense.evaluation.bootstrap import Interval, interval, metric_interval, multiplicities
 from polysense.evaluation.contribution_result import FEWEST_ROWS
 from polysense.evaluation.evaluator import Evaluation, TargetScorer
+from polysense.evaluation.significance import Outcome
 from polysense.evaluation.target_metrics import headline_metric
 
-__all__ = ["AVERAGE", "BaselineScore", "Outcome", "SimpleModel", "TargetBaselines", "compare_with_simple"]
+__all__ = ["AVERAGE", "BaselineScore", "SimpleModel", "TargetBaselines", "compare_with_simple"]
 
 AVERAGE = "average"
 """The mean of the simple models' predictions."""
-
-
-class Outcome(StrEnum):
-    """What may be said of the model beside a simple one."""
-
-    BETTER = "better"
-    NONE = "not different"
-    WORSE = "worse"
-    NO_CLAIM = "no claim can be made"
 
 
 @dataclass(frozen=True, kw_only=True)

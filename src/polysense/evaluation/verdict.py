@@ -27,10 +27,10 @@ from polysense.evaluation.contribution_result import (
     amount,
 )
 from polysense.evaluation.evaluator import Evaluation
+from polysense.evaluation.significance import Outcome
 from polysense.evaluation.simple_baselines import (
     AVERAGE,
     BaselineScore,
-    Outcome,
     SimpleModel,
     TargetBaselines,
     compare_with_simple,

@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 
 from polysense.core.json import json_text
-from polysense.evaluation.comparison import Comparison, Finding, Kind, Measure
+from polysense.evaluation.comparison import Comparison, Kind, Measure
+from polysense.evaluation.significance import Outcome
 from polysense.reports.charts import DotRow, dot_plot
 from polysense.reports.environment import render
 
 __all__ = ["render_comparison"]
 
 _BADGES = {
-    Finding.BETTER: ("good", "✓"),
-    Finding.WORSE: ("bad", "✗"),
-    Finding.NONE: ("none", "–"),
-    Finding.CORRECTED: ("none", "–"),
-    Finding.NO_CLAIM: ("none", "?"),
+    Outcome.BETTER: ("good", "✓"),
+    Outcome.WORSE: ("bad", "✗"),
+    Outcome.NONE: ("none", "–"),
+    Outcome.CORRECTED: ("none", "–"),
+    Outcome.NO_CLAIM: ("none", "?"),
 }
-_KINDS = {Kind.UNIMODAL: "one column", Kind.ENSEMBLE: "baseline", Kind.CONSTANT: "baseline"}
+_KINDS = {Kind.UNIMODAL: "one column", Kind.ENSEMBLE: "baseline", Kind.SIMPLE: "baseline", Kind.CONSTANT: "baseline"}
 
 
 def render_comparison(comparison: Comparison) -> str:

@@ -10,7 +10,8 @@ from rich.table import Table
 from polysense.core.wrapping import wrapped
 from polysense.escaping import joined
 from polysense.evaluation.bootstrap import Interval
-from polysense.evaluation.comparison import Comparison, Finding, Kind, Measure, Row
+from polysense.evaluation.comparison import Comparison, Kind, Measure, Row
+from polysense.evaluation.significance import Outcome
 from polysense.reports.numerals import count, number, signed
 from polysense.reports.terminal_tables import escape, plain_text, titled_table
 
@@ -50,7 +51,7 @@ def _ranking(comparison: Comparison, measure: Measure) -> Table:
             cells[2] = "selected on validation" if row.selected else "reference"
         elif difference is not None:
             signed_bounds = _bounds(difference.mean, sign=True)
-            cells[1:] = [_over(signed(difference.mean.value), signed_bounds), difference.finding.value]
+            cells[1:] = [_over(signed(difference.mean.value), signed_bounds), difference.outcome.value]
         elif not math.isfinite(result.value):
             cells[2] = "failed"
         style = "bold" if row.selected else "dim" if row.entry.kind is not Kind.VARIANT else ""
@@ -99,9 +100,9 @@ def _over(value: str, bounds: str) -> str:
 
 def _marked(row: Row, measure: Measure) -> str:
     """A mean, with a sign where it is better or worse than the reference's."""
-    signs = {Finding.BETTER: " +", Finding.WORSE: " −"}
+    signs = {Outcome.BETTER: " +", Outcome.WORSE: " −"}
     difference = row.differences.get(measure.key)
-    return number(row.means[measure.key].value) + ("" if difference is None else signs.get(difference.finding, "  "))
+    return number(row.means[measure.key].value) + ("" if difference is None else signs.get(difference.outcome, "  "))
 
 
 def _bounds(interval: Interval, *, sign: bool = False) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ from polysense.evaluation.audit.groups import Groups, measure_groups
 from polysense.evaluation.audit.part import AuditInput
 from polysense.evaluation.baselines import CONSTANT, baselines_json, constant_baseline
 from polysense.evaluation.evaluator import Evaluation
+from polysense.evaluation.simple_baselines import TargetBaselines
 from polysense.nn.decoding.options import DecodingOptions
 from polysense.reports.groups import groups_text
 from polysense.reports.report import Report
 from polysense.reports.terminal import report_text
+from polysense.workflows.baseline_scores import kept_simple_baselines
 from polysense.workflows.blind_control import shuffled_inputs
 from polysense.workflows.evaluating import within
 from polysense.workflows.scoring import SHUFFLED, evaluate_bundle
@@ -42,6 +44,8 @@ class Scores:
         num_columns: Input columns of the model.
         baselines: On the same rows: "constant" (the most frequent class, the mean or the most frequent text), and where
             a target is a text "shuffled inputs", the same model with every row's media taken from another row.
+        simple_baselines: Per target the simple models that were fitted beside the model, on the same rows, paired.
+        no_simple_baselines: Why there are none, in words; "" where there are.
         warnings: Per column what could be read and still means little to the model: categories that it does not know.
         groups: The scores by each column that was named, for each target.
     """
@@ -50,6 +54,8 @@ class Scores:
     evaluation: Evaluation
     num_columns: int
     baselines: Mapping[str, Evaluation]
+    simple_baselines: Mapping[str, TargetBaselines] = field(default_factory=dict)
+    no_simple_baselines: str = ""
     warnings: tuple[str, ...] = ()
     groups: tuple[Groups, ...] = ()
 
@@ -64,6 +70,8 @@ class Scores:
             "table": self.table,
             "metrics": self.metrics,
             "baselines": baselines_json(self.baselines),
+            "simple_baselines": {name: each.as_json() for name, each in self.simple_baselines.items()},
+            "no_simple_baselines": self.no_simple_baselines or None,
             **self.evaluation.as_summary_json(),
             **({"groups": [{"target": each.target, **each.record()} for each in self.groups]} if self.groups else {}),
             "warnings": list(self.warnings),
@@ -84,8 +92,11 @@ class Scores:
             num_columns=self.num_columns,
             split=self.table,
             comparisons=self.baselines,
+            simple_baselines=self.simple_baselines,
         )
         lines = report_text(report).splitlines()
+        if self.no_simple_baselines:
+            lines += ["", *wrapped(f"No simple baselines: {self.no_simple_baselines}.", hanging="  ")]
         for groups in self.groups:
             lines += ["", *groups_text(groups).splitlines()]
         cells = self.evaluation.unreadable
@@ -106,6 +117,7 @@ def evaluate(
     decoding: DecodingOptions | None = None,
     split: str | None = None,
     by: Sequence[str] = (),
+    simple_baselines: bool = True,
     block_size: int | None = None,
     exact: bool | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -123,14 +135,16 @@ def evaluate(
             "all". By default all rows, with a warning if the model is known to have been trained on some of them.
         by: Columns of the table, whether the model reads them or not: every metric is given for each of their values
             too, and the gap between the best and the worst.
+        simple_baselines: Whether the simple models that the run's folder keeps are scored beside the model.
         block_size: As in `predict`.
         exact: As in `predict`.
-        progress: Called with the rows that are done and the rows there are; those of the blind control count too.
+        progress: Called with the rows that are done and the rows there are; those of every pass count.
 
     Raises:
         UserError: The bundle or the table can't be read, no row has a target, or there is no such decoding.
     """
-    loaded = as_bundle(bundle).with_decoding(decoding).with_blocks(block_size=block_size, exact=exact)
+    own = as_bundle(bundle)
+    loaded = own.with_decoding(decoding).with_blocks(block_size=block_size, exact=exact)
     table = part_of(loaded, loaded.processor.require_any(read_table(source, root=root)), split)
     for target in loaded.schema.targets:
         for column in target.columns:
@@ -139,7 +153,7 @@ def evaluate(
         table.require(column, "column to group by")
     warnings = warn_of_each(_log, loaded.processor.unfamiliar(table))
     blind = shuffled_inputs(table, loaded.schema, seed)
-    total = len(table) * (1 if blind is None else 2)
+    total = len(table) * (1 + (blind is not None) + simple_baselines)
     evaluation = evaluate_bundle(loaded, table, bootstrap=bootstrap, seed=seed, progress=within(progress, 0, total))
     if not any(evaluation.num_counted(target.name) for target in loaded.schema.targets):
         cells = "; ".join(str(cell) for cell in evaluation.unreadable[:3])
@@ -151,11 +165,19 @@ def evaluate(
     if blind is not None:
         rest = within(progress, len(table), total)
         baselines[SHUFFLED] = evaluate_bundle(loaded, blind, bootstrap=bootstrap, seed=seed, progress=rest)
+    simple, why_none = dict[str, TargetBaselines](), ""
+    if simple_baselines:
+        rest = within(progress, total - len(table), total)
+        simple, why_none = kept_simple_baselines(
+            replace(loaded, folder=own.folder), table, evaluation, bootstrap=bootstrap, seed=seed, progress=rest
+        )
     return Scores(
         table=table.name,
         evaluation=evaluation,
         num_columns=len(loaded.schema.columns),
         baselines=baselines,
+        simple_baselines=simple,
+        no_simple_baselines=why_none,
         warnings=warnings,
         groups=_groups(loaded, table, evaluation, by, bootstrap, seed),
     )

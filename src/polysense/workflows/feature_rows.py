@@ -6,7 +6,7 @@ that reads none. Either way as prediction gives them: in evaluation mode, withou
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,10 +59,10 @@ class FeatureSource:
     prediction: PredictionConfig
     model: MultimodalModel | None = None
 
-    def batches(self, dataset: TableDataset) -> Iterator[Batch]:
-        """The rows, where the model is."""
+    def batches(self, dataset: TableDataset, progress: Callable[[int, int], None] | None = None) -> Iterator[Batch]:
+        """The rows, where the model is; `progress` gets the rows that are done and the rows there are."""
         device = torch.device("cpu") if self.model is None else next(self.model.parameters()).device
-        for batch in PredictLoader(dataset, self.schema, prediction=self.prediction):
+        for batch in PredictLoader(dataset, self.schema, prediction=self.prediction, progress=progress):
             yield batch.to(device)
 
     def vectors(self, batch: Batch, reader: FeatureReader) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

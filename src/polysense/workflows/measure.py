@@ -118,7 +118,6 @@ def measure(
         if fits(per_row * len(tables[name]), f"simple baselines on the {name} rows"):
             run.simple_baselines[name] = score_simple_baselines(
                 run.bundle,
-                run.recipe,
                 run.folder,
                 tables[name],
                 evaluations[name],

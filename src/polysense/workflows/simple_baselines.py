@@ -12,6 +12,7 @@ RUN/baselines/simple/
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,9 +22,10 @@ import numpy as np
 from torch import Tensor
 
 from polysense.config.codec import to_dict
+from polysense.core.checksum import folder_checksums
 from polysense.core.duration import spell_duration
 from polysense.core.files import replacing_folder
-from polysense.core.json import write_json
+from polysense.core.json import json_text, write_json
 from polysense.core.logs import get_logger
 from polysense.core.random import fold, permutation
 from polysense.core.schema import Column
@@ -45,11 +47,14 @@ from polysense.workflows.evaluating import fitted_processor
 from polysense.workflows.feature_rows import FeatureReader, FeatureRows, FeatureSource, collect_features
 from polysense.workflows.score_statistics import OutOfFoldScore, out_of_fold_score, plain_head
 
-__all__ = ["ESTIMATORS", "FILE", "FOLDER", "FORMAT", "PROCESSOR", "expected_seconds", "fit_simple_baselines"]
+__all__ = [
+    "ESTIMATORS", "FILE", "FOLDER", "FORMAT", "PROCESSOR", "expected_seconds", "fit_simple_baselines",
+    "preprocessing_mark",
+]  # fmt: skip
 
 FOLDER = Path("baselines") / "simple"
 FILE, ESTIMATORS, PROCESSOR = "simple.json", "estimators.safetensors", "processor"
-FORMAT = 1
+FORMAT = 2
 
 _MOST_SECONDS = 60.0
 """That one of them may take; more rows are sampled. A guess from sizes alone, so that it is the same on any machine."""
@@ -134,7 +139,16 @@ def fit_simple_baselines(
                 len(train),
             )  # fmt: skip
         save_tensors(part / ESTIMATORS, tensors)
-        write_json(part / FILE, {"version": FORMAT, "targets": described})
+        write_json(
+            part / FILE,
+            {"version": FORMAT, "preprocessing": preprocessing_mark(folder / "bundle"), "targets": described},
+        )
+
+
+def preprocessing_mark(bundle: Path) -> str:
+    """A hash of the fitted preprocessing in a bundle's folder, which tells whose simple models they are."""
+    checksums = folder_checksums(bundle / "processor")
+    return hashlib.sha256(json_text(checksums, sort_keys=True).encode()).hexdigest()
 
 
 def expected_seconds(model: MultimodalModel, recipe: Recipe, num_rows: int) -> float:

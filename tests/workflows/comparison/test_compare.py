@@ -26,6 +26,7 @@ from polysense.workflows.comparison.compare import Compared
 from polysense.workflows.comparison.trial import TrialRunner
 
 SMALL = ["model.width=16", "training.batch_size=16", "evaluation.bootstrap=20", "data.split.test=0.3"]
+WITH_SIMPLE = [*SMALL, "training.epochs=2", "data.split.validation=0.2"]
 Compare = Callable[..., Compared]
 
 
@@ -50,7 +51,7 @@ def test_every_variant_and_baseline_with_every_seed(
     original = Processor.fit
     monkeypatch.setattr(Processor, "fit", staticmethod(lambda *args: fitted.append(1) or original(*args)))
     with caplog.at_level(logging.INFO, "polysense.workflows"):
-        found = compare(output=tmp_path / "c")
+        found = compare(output=tmp_path / "c", overrides=WITH_SIMPLE)
 
     rows = {row.entry.name: row for row in found.comparison.rows}
     assert {name: row.entry.kind for name, row in rows.items()} == {
@@ -59,9 +60,10 @@ def test_every_variant_and_baseline_with_every_seed(
         "x only (trained separately)": Kind.UNIMODAL,
         "y only (trained separately)": Kind.UNIMODAL,
         "Unimodal ensemble": Kind.ENSEMBLE,
+        "Best simple model": Kind.SIMPLE,
         "majority-class baseline": Kind.CONSTANT,
     }
-    assert len(fitted) == 3, "the variants share one fitted preprocessing, and each column alone has one"
+    assert len(fitted) == 4, "the variants share one fitted preprocessing; each column alone and simple models have one"
     for row in rows.values():
         assert set(row.entry.measured("test", "label/accuracy")) == {0, 1}
         assert set(row.entry.measured("validation", "label/accuracy")) == {0, 1}
@@ -96,6 +98,15 @@ def test_every_variant_and_baseline_with_every_seed(
     assert lines[0] == "2 variants and 2 columns alone, 2 seed(s) each: 8 trainings"
     assert len([line for line in lines if line.startswith("[")]) == 8
     assert "majority" in found.summary()
+
+    # The best simple model was chosen within the training rows, and is the same with every seed.
+    simple = json.loads((tmp_path / "c/simple/result.json").read_text())
+    assert simple["chosen"].keys() == {"label"}
+    (value,) = set(rows["Best simple model"].entry.measured("test", "label/accuracy").values())
+    assert value == simple["values"]["test"]["label/accuracy"] > 0.6
+    assert f"Best simple model: '{simple['chosen']['label']}'" in " ".join(found.summary().split())
+    monkeypatch.setattr("polysense.workflows.comparison.simple.fit_simple_baselines", None)
+    assert compare(output=tmp_path / "c", overrides=WITH_SIMPLE).as_json() == plain, "what is known is not fitted again"
 
 
 def test_seeds_change_the_training_and_pair_the_variants(compare: Compare, tmp_path: Path) -> None:

@@ -30,6 +30,9 @@ def evaluate(
     bootstrap: Annotated[
         int, typer.Option(metavar="N", min=0, max=100_000, help="Resamplings for the intervals; 0 leaves them out.")
     ] = 1000,
+    simple_baselines: Annotated[
+        bool, typer.Option(help="Score the simple models that the run keeps on the same rows, beside the model.")
+    ] = True,
     block_size: BlockSize = None,
     exact: Exact = None,
     device: Device = "auto",
@@ -47,6 +50,7 @@ def evaluate(
             decoding=decoding,
             split=split,
             by=by or (),
+            simple_baselines=simple_baselines,
             block_size=block_size,
             exact=exact,
             root=media_root(table, inside_only),

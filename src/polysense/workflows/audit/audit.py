@@ -16,18 +16,16 @@ from polysense.bundle import Bundle, as_bundle
 from polysense.core.files import named_path
 from polysense.core.json import write_json
 from polysense.core.logs import get_logger, warn_of_each
-from polysense.data.tables.sources import Table, read_table
+from polysense.data.tables.sources import read_table
 from polysense.errors import TableError
 from polysense.evaluation.audit.result import AuditResult
-from polysense.evaluation.evaluator import Evaluation
-from polysense.evaluation.simple_baselines import TargetBaselines
 from polysense.training.time_plan import Deadline
 from polysense.workflows.audit.columns import measured_contributions
 from polysense.workflows.audit.parts import MAKERS
 from polysense.workflows.audit.subject import AuditSubject
-from polysense.workflows.baseline_scores import score_simple_baselines
+from polysense.workflows.baseline_scores import kept_simple_baselines
 from polysense.workflows.scoring import contributed_targets, evaluate_bundle
-from polysense.workflows.table_split import part_of, parts_of, recipe_of
+from polysense.workflows.table_split import part_of, parts_of
 
 __all__ = ["AUDIT", "audit", "audit_deadline", "audit_subject", "columns_deadline"]
 
@@ -136,7 +134,7 @@ def audit(
     evaluation = evaluate_bundle(loaded, table, bootstrap=bootstrap, seed=seed)
     if not any(evaluation.num_counted(target.name) for target in loaded.schema.targets):
         raise TableError(f"{table.name}: no row has a target that can be read, so there is nothing to audit")
-    simple = _simple_baselines(loaded, table, evaluation, bootstrap, seed)
+    simple, _ = kept_simple_baselines(loaded, table, evaluation, bootstrap=bootstrap, seed=seed)
     known = None
     if contributed_targets(loaded.schema) and len(loaded.schema.columns) > 1:
         known = measured_contributions(
@@ -168,15 +166,3 @@ def audit(
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / AUDIT, result.as_json())
     return result
-
-
-def _simple_baselines(
-    bundle: Bundle, table: Table, evaluation: Evaluation, bootstrap: int, seed: int
-) -> dict[str, TargetBaselines]:
-    """The simple models that a run's folder keeps beside its bundle; none where the bundle lies elsewhere."""
-    recipe = recipe_of(bundle)
-    if recipe is None or bundle.folder is None:
-        return {}
-    return score_simple_baselines(
-        bundle, recipe, bundle.folder.resolve().parent, table, evaluation, bootstrap=bootstrap, seed=seed
-    )

@@ -2,7 +2,8 @@
 
 Every variant is trained with the same seeds on the same split of the rows (the recipe's seed decides the split, the
 training seeds do not), with the same budget and the same measurement. Beside the variants always stand the majority
-class, a model of each column alone and the ensemble of these, since fusing is worth nothing that does not beat them.
+class, the best simple model, a model of each column alone and the ensemble of these, since fusing is worth nothing
+that does not beat them.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from polysense.reports.comparison import render_comparison
 from polysense.reports.comparison_terminal import comparison_text
 from polysense.training.callbacks.progress import duration
 from polysense.workflows.comparison.pool import Outcome, run_all
+from polysense.workflows.comparison.simple import SIMPLE, BestSimple, best_simple
 from polysense.workflows.comparison.sweep import Variant, folder_name, make_variants, parse_over
 from polysense.workflows.comparison.trial import (
     HELD_OUT,
@@ -199,6 +201,11 @@ def compare(
         constants = {baseline_name(CONSTANT, target) for target in targets}
         constant = constants.pop() if len(constants) == 1 else f"{CONSTANT} baseline"
         entries.append(_constant(_unlike(constant, names), trained, targets, chosen_seeds))
+        remarks = []
+        first = next(variant.recipe for variant in variants if variant.recipe is not None)
+        if (simple := best_simple(first, tables, folder / "simple", fingerprint(tables))) is not None:
+            entries.append(_simple(_unlike(SIMPLE, names), simple, targets, chosen_seeds))
+            remarks.append(simple.sentence)
         comparison = compare_entries(
             entries,
             measures_of(targets),
@@ -213,8 +220,10 @@ def compare(
                 "split_seed": prepared.recipe.training.seed,
                 "rows": {name: len(table) for name, table in tables.items()},
                 "variants": {variant.name: list(variant.changes) for variant in variants},
+                **({} if simple is None else {"simple_model": dict(simple.chosen)}),
                 "folders": {plan.name: str(plan.trials[0].folder.parent) for plan in plans if plan.trials},
             },
+            remarks=remarks,
         )
         write_json(folder / "comparison.json", comparison.as_json())
         write_text(folder / "comparison.html", render_comparison(comparison))
@@ -402,3 +411,9 @@ def _constant(name: str, trained: _Plan, targets: Sequence[Target], seeds: Seque
         score = overall(constant.as_flat(), targets)
         values[split] = dict.fromkeys(seeds, score)
     return Entry(name=name, kind=Kind.CONSTANT, values=values)
+
+
+def _simple(name: str, simple: BestSimple, targets: Sequence[Target], seeds: Sequence[int]) -> Entry:
+    """The same whatever the seed."""
+    values = {split: dict.fromkeys(seeds, overall(flat, targets)) for split, flat in simple.values.items()}
+    return Entry(name=name, kind=Kind.SIMPLE, values=values, facts={"seconds": simple.seconds})
