@@ -15,7 +15,7 @@ may change.
 | use | `load`, `predict`, `stream`, `evaluate`, `explain`, `audit`, `impute` |
 | represent | `embed`, `embeddings`, `fewshot`, `zero_shot`, `map_rows` |
 | search | `index_table`, `search`, `VectorIndex` |
-| look up | `catalogue` (what a recipe can name), `recipe_schema`, `audit_schema` |
+| look up | `catalogue` (what a recipe can name), `recipe_schema`, `audit_schema`, `check_schema` |
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from polysense.bundle import load
 from polysense.config.codec import json_schema
 from polysense.evaluation.audit.result import AuditResult, audit_schema
 from polysense.recipe import Recipe
-from polysense.reports.check import Check
+from polysense.reports.check import Check, check_schema
 from polysense.search import VectorIndex
 from polysense.workflows import catalogue
 from polysense.workflows.audit.audit import audit
-from polysense.workflows.check import check
+from polysense.workflows.check.check import check
 from polysense.workflows.comparison.compare import Compared, compare
 from polysense.workflows.demo import demo
 from polysense.workflows.evaluate import Scores, evaluate
@@ -66,6 +66,7 @@ __all__ = [
     "audit_schema",
     "catalogue",
     "check",
+    "check_schema",
     "compare",
     "demo",
     "embed",

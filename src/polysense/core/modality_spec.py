@@ -24,6 +24,7 @@ from polysense.core.backbones import Backbones
 from polysense.core.cell_parts import CellParts
 from polysense.core.corruption import Corruption
 from polysense.core.descriptor import Descriptor
+from polysense.core.likeness import Likeness
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
 from polysense.core.segment_aligner import SegmentAligner
@@ -449,6 +450,12 @@ class ModalitySpec(ABC):
     @abstractmethod
     def descriptors(self) -> Sequence[Descriptor] | Unsupported:
         """Numbers that describe a cell and that rows can be told apart by, for audits: how long, how loud, how dark."""
+
+    @property
+    @abstractmethod
+    def likeness(self) -> Likeness | Unsupported:
+        """How near copies among cells are recognized, such as a photograph in another size; refused where only equal
+        cells are the same. See `core.likeness`."""
 
     @property
     @abstractmethod

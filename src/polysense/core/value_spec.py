@@ -74,6 +74,10 @@ class ValueSpec(ModalitySpec):
         return Unsupported(f"no number describes {self.nouns[0]}")
 
     @property
+    def likeness(self) -> Unsupported:
+        return Unsupported(f"{self.nouns[1]} are the same only where they are equal")
+
+    @property
     def cell_parts(self) -> Unsupported:
         return Unsupported(f"{self.nouns[0]} has no parts")
 

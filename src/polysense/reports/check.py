@@ -8,14 +8,31 @@ from typing import Any
 
 from rich.cells import cell_len
 
+from polysense.core.finding import Finding, Severity
 from polysense.core.sample import Unreadable
 from polysense.core.wrapping import shortened, wrapped
 from polysense.escaping import joined, preformatted, visible
+from polysense.evaluation.findings.column_roles import ColumnRoles
+from polysense.evaluation.findings.detectors import DETECTORS
+from polysense.evaluation.findings.missing import UnreadableCells
 
-__all__ = ["Check"]
+__all__ = ["FORMAT", "KINDS", "Check", "check_schema"]
 
 _NAME_WIDTH = 30
-_MOST = 20  # warnings and names that are listed for people
+_MOST = 20  # findings and names that are listed for people
+_TITLES = {Severity.ERROR: "Problem", Severity.WARNING: "Warning", Severity.INFO: "Note"}
+_IN_LISTS = (frozenset(ColumnRoles.kinds) - {ColumnRoles.READING}) | set(UnreadableCells.kinds)
+"""Kinds that the list of columns or that of unreadable cells shows already."""
+
+
+FORMAT = 1
+"""Raised with every change of what `check --json` prints that a reader has to know of."""
+
+KINDS: Mapping[str, str] = {
+    "problem": "what stands in the way of training",
+    **{kind: words for detector in DETECTORS for kind, words in detector.kinds.items()},
+}
+"""Every kind of finding, and what it means."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -33,6 +50,7 @@ class Check:
         problems: What would stop training.
         warnings: What training would run with, but should be known.
         cautions: Those of them that the columns' reasons give, by column.
+        findings: What is wrong or worth knowing, the worst first; problems and warnings are among them.
     """
 
     table: str
@@ -45,15 +63,21 @@ class Check:
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     cautions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
     @property
     def ok(self) -> bool:
         """Whether training could run."""
         return not self.problems
 
+    def reaches(self, severity: Severity | str) -> bool:
+        """Whether a finding is as bad as that, or worse."""
+        return any(finding.severity.rank <= Severity(severity).rank for finding in self.findings)
+
     def as_json(self) -> dict[str, Any]:
         """For a script."""
         return {
+            "format": FORMAT,
             "ok": self.ok,
             "table": self.table,
             "num_rows": self.num_rows,
@@ -64,6 +88,7 @@ class Check:
             "num_tried": self.num_tried,
             "problems": list(self.problems),
             "warnings": list(self.warnings),
+            "findings": [finding.as_json() for finding in self.findings],
         }
 
     def __repr__(self) -> str:
@@ -102,12 +127,12 @@ class Check:
             lines += ["", f"Unreadable cells in the {self.num_tried:,} rows tried: {len(self.unreadable)}"]
             lines += [line for cell in self.unreadable[:20] for line in wrapped(str(cell), indent="  ", hanging="    ")]
         lines += self._cautions()
-        given = {f"{name}: {text}" for name, texts in self.cautions.items() for text in texts}
-        warnings = [warning for warning in self.warnings if warning not in given]
-        for title, remarks in (("Warning", warnings), ("Problem", list(self.problems))):
-            lines += [line for remark in remarks[:_MOST] for line in ("", *wrapped(f"{title}: {remark}"))]
-            if len(remarks) > _MOST:
-                lines += ["", f"... and {len(remarks) - _MOST:,} more; --json lists all"]
+        told = [finding for finding in self.findings if finding.kind not in _IN_LISTS]
+        for finding in told[:_MOST]:
+            action = f"; {finding.action}" if finding.action else ""
+            lines += ["", *wrapped(f"{_TITLES[finding.severity]} ({finding.kind}): {finding.message}{action}")]
+        if len(told) > _MOST:
+            lines += ["", f"... and {len(told) - _MOST:,} more; --json lists all"]
         if self.ok and self.num_tried:
             lines += ["", "Ready to train."]
         return joined(lines)
@@ -120,3 +145,69 @@ class Check:
         have = "1 column has a warning" if len(names) == 1 else f"{len(names):,} columns have warnings"
         more = f" and {len(names) - _MOST:,} more" if len(names) > _MOST else ""
         return ["", *wrapped(f"Warning: {have}, which the list above gives: {', '.join(names[:_MOST])}{more}")]
+
+
+def check_schema() -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of what `polysense check --json` prints."""
+    text: Mapping[str, object] = {"type": "string"}
+    texts: Mapping[str, object] = {"type": "array", "items": text}
+    count: Mapping[str, object] = {"type": "integer", "minimum": 0}
+    counts: Mapping[str, object] = {"type": "object", "additionalProperties": count}
+
+    def described(description: str, rest: Mapping[str, object]) -> dict[str, object]:
+        return {"description": description, **rest}
+
+    def record(properties: Mapping[str, object]) -> dict[str, object]:
+        return {"type": "object", "properties": dict(properties), "required": list(properties)}
+
+    kinds = "; ".join(f"{kind}: {words}" for kind, words in KINDS.items())
+    severities = "; ".join(f"{severity}: {severity.meaning}" for severity in Severity)
+    finding = record(
+        {
+            "kind": described(kinds, {"enum": list(KINDS)}),
+            "severity": described(severities, {"enum": list(map(str, Severity))}),
+            "columns": described("The table's columns that it is about.", texts),
+            "rows": described(
+                "The rows that it is about, from 0; none where it is about all rows.", {"type": "array", "items": count}
+            ),
+            "table": described(
+                "The rows' table, where that is a validation or test table of its own.", {"type": ["string", "null"]}
+            ),
+            "message": described("What was noticed.", text),
+            "action": described("What to do; may be empty.", text),
+        }
+    )
+    column = record(
+        {
+            "name": text,
+            "role": text,
+            "type": {"type": ["string", "null"]},
+            "missing": described("The share of the cells.", {"type": "number"}),
+            "reason": text,
+        }
+    )
+    cell = record({"table": text, "row": count, "column": text, "file": {"type": ["string", "null"]}, "reason": text})
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "polysense check --json",
+        **record(
+            {
+                "format": described("Raised with every change that a reader has to know of.", {"const": FORMAT}),
+                "ok": described("Whether training could run.", {"type": "boolean"}),
+                "table": text,
+                "num_rows": count,
+                "columns": {"type": "array", "items": column},
+                "classes": described(
+                    "Per target with classes the rows of each.", {"type": "object", "additionalProperties": counts}
+                ),
+                "splits": described("Rows of each part.", counts),
+                "unreadable": {"type": "array", "items": cell},
+                "num_tried": described("Rows whose cells were decoded.", count),
+                "problems": described("What would stop training.", texts),
+                "warnings": described("What training would run with.", texts),
+                "findings": described(
+                    "What is wrong or worth knowing, the worst first.", {"type": "array", "items": finding}
+                ),
+            }
+        ),
+    }

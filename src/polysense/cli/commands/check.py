@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from polysense.cli import console
 from polysense.cli.commands.options import InsideOnly, Json, NoTarget, Overrides, Source, Targets
 from polysense.cli.commands.train import Columns, parse_columns
+from polysense.errors import ConfigError
 
 __all__ = ["check"]
 
@@ -18,13 +21,19 @@ def check(
     task: NoTarget = None,
     column: Columns = None,
     inside_only: InsideOnly = False,
+    fail_on: Annotated[
+        str | None,
+        typer.Option(metavar="[warning|error]", help="Exit with 3 if a finding is as bad as that, or worse."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Look at a table without training.
 
-    Says what each column is taken for and why. Lists missing and unreadable cells, the balance of the classes and
-    columns that give the answer away. Exits with 2 if training could not run.
+    Says what each column is taken for and why, and lists what is wrong: missing and unreadable cells, duplicates,
+    leaks, conflicting and wrong labels, a test unlike training. Exits with 2 if training could not run.
     """
+    if fail_on not in (None, "warning", "error"):
+        raise ConfigError(f"--fail-on: found {fail_on!r}, expected warning or error")
     columns = parse_columns(column)
     changes = [*(overrides or ()), *(["data.allow_outside=false"] if inside_only else [])]
 
@@ -35,3 +44,5 @@ def check(
     console.write(result.as_json() if as_json else result.text())
     if not result.ok:
         raise typer.Exit(2)
+    if fail_on is not None and result.reaches(fail_on):
+        raise typer.Exit(3)

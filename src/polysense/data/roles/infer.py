@@ -26,7 +26,7 @@ from polysense.core.unsupported import Unsupported
 from polysense.data.roles.cleaned import cleaned
 from polysense.data.roles.leaks import find_leaks
 from polysense.data.roles.persons import claim_person, settle_persons, too_few_persons
-from polysense.data.roles.profile import ColumnGuess, ColumnProfile, quote
+from polysense.data.roles.profile import Cause, ColumnGuess, ColumnProfile, quote
 from polysense.data.roles.split_marks import SPLIT_NAMES, trained_and_held_out, why_split_mark
 from polysense.data.split import split_name
 from polysense.data.tables.sources import Table
@@ -224,19 +224,19 @@ class _Input(ColumnProfile):
     def _is(self, role: Role, reason: str, **more: Any) -> ColumnGuess:
         return ColumnGuess(name=self.name, role=role, reason=reason, **more)
 
-    def _ignored(self, reason: str, modality: str | None = None) -> ColumnGuess:
-        return self._is(Role.IGNORED, f"ignored: {reason}", modality=modality)
+    def _ignored(self, reason: str, modality: str | None = None, cause: Cause | None = None) -> ColumnGuess:
+        return self._is(Role.IGNORED, f"ignored: {reason}", modality=modality, cause=cause)
 
     def guess(self) -> ColumnGuess:
         """The surest modality's claim, unless there is a better reason to leave the column out."""
         if not self.cells:
-            return self._ignored(f"all {self.num_rows:,} cells are missing")
+            return self._ignored(f"all {self.num_rows:,} cells are missing", cause=Cause.EMPTY)
         split = self._split()
         if split is not None:
             return split
         mark = why_split_mark(self)
         if mark is not None:
-            return self._ignored(f"{mark}; {_USE}")
+            return self._ignored(f"{mark}; {_USE}", cause=Cause.SPLIT_MARK)
         guess = self._guess()
         person = claim_person(self)
         if person is None:
@@ -269,7 +269,8 @@ class _Input(ColumnProfile):
             return self._claimed(modality, claim)
         reason = self._why_not()
         if reason is not None:
-            return self._ignored(reason)
+            why, cause = reason
+            return self._ignored(why, cause=cause)
         if claim is not None:
             return self._claimed(modality, claim)
         return self._ignored(
@@ -295,37 +296,40 @@ class _Input(ColumnProfile):
         rest = f"; rows of {', '.join(unknown[:4])} are in no split unless the split names them" if unknown else ""
         return self._is(Role.SPLIT, f"split: its values name splits, {listed}{rest}")
 
-    def _why_not(self) -> str | None:
+    def _why_not(self) -> tuple[str, Cause | None] | None:
         """Why a column that no modality is sure of is better left out."""
         if self.items and all(isinstance(item, bytes) for item in self.items):
-            return "bytes of no format that is known here"
+            return "bytes of no format that is known here", None
         if self.are_lists:
             if self.items and all(isinstance(item, (int, float)) for item in self.items):
                 longest = max(len(cell) for cell in self.cells if isinstance(cell, list))
-                return f"lists of up to {longest:,} numbers, which no column type reads"
-            return "lists of mixed or nested values, which no column type reads"
+                return f"lists of up to {longest:,} numbers, which no column type reads", None
+            return "lists of mixed or nested values, which no column type reads", None
         if isinstance(self.cells[0], dict):
-            return f"structures with the keys {', '.join(self.cells[0])}; give each key a column of its own"
+            return f"structures with the keys {', '.join(self.cells[0])}; give each key a column of its own", None
         distinct, notation = self.num_distinct(), self.notation
         if 2 * len(notation.bounds) > notation.num_cells:
             share = len(notation.bounds) / notation.num_cells
-            return f"no numbers, but limits such as {quote(notation.bounds[0])}, in {share:.0%} of its cells"
+            return f"no numbers, but limits such as {quote(notation.bounds[0])}, in {share:.0%} of its cells", None
         if distinct <= 1:
-            return f"constant, {quote(self.cells[0])} in all {self.num_present:,} rows that have a value"
+            return (
+                f"constant, {quote(self.cells[0])} in all {self.num_present:,} rows that have a value",
+                Cause.CONSTANT,
+            )
         if self.is_index:
             low, high, _ = self.range_of_numbers()
             if distinct == self.num_present:
-                return f"numbers the rows, {low} to {high}, each once; {_USE}"
-            return f"an index by its name, integers {low} to {high}; {_USE}"
+                return f"numbers the rows, {low} to {high}, each once; {_USE}", Cause.ROW_NUMBER
+            return f"an index by its name, integers {low} to {high}; {_USE}", Cause.ROW_NUMBER
         extensions = Counter(
             match[1] for text in self.texts if (match := re.fullmatch(r"[^\n]*[^\s./\\]\.([A-Za-z]\w{1,4})", text))
         )
         if extensions and distinct > 0.5 * self.num_present:
             extension, count = extensions.most_common(1)[0]
             if count >= _MAJORITY * len(self.texts) and len(self.texts) >= _TEXTS * len(self.cells):
-                return f"names of .{extension} files, which no column type reads"
+                return f"names of .{extension} files, which no column type reads", None
         if self.code is not None:
-            return self._identifier(self.code, distinct)
+            return self._identifier(self.code, distinct), Cause.IDENTIFIER
         return None
 
     def _identifier(self, what: str, distinct: int) -> str:

@@ -25,7 +25,7 @@ from polysense.core.role import Role
 from polysense.core.task_spec import Answer
 from polysense.data.roles.cleaned import cleaned
 from polysense.data.roles.one_sided import OneSided
-from polysense.data.roles.profile import SAMPLE, ColumnGuess, read_numbers
+from polysense.data.roles.profile import SAMPLE, Cause, ColumnGuess, read_numbers
 from polysense.data.tables.sources import Table
 
 __all__ = ["find_leaks", "names_target", "tells"]
@@ -99,13 +99,14 @@ def find_leaks(table: Table, guesses: dict[str, ColumnGuess], target: ColumnGues
             what = result.format(target=repr(target.name))
             reason = f"ignored: it {what}; to use it, name it under columns with its type"
             warnings = (*guess.warnings, f"it {what}")
-            guesses[name] = replace(guess, role=Role.IGNORED, reason=reason, warnings=warnings)
+            guesses[name] = replace(guess, role=Role.IGNORED, reason=reason, warnings=warnings, cause=Cause.LEAK)
         else:
             if sides is not None and (text := _decides(table, column, sides, guess)) is not None:
                 cautions.append(text)
             texts = [f"the target {target.name!r} {caution}, is it known before the target is?" for caution in cautions]
             reason = "".join([guess.reason, *(f"; careful: {text}" for text in texts)])
-            guesses[name] = replace(guess, reason=reason, warnings=(*guess.warnings, *texts))
+            leaks = (*guess.leaks, *texts)
+            guesses[name] = replace(guess, reason=reason, warnings=(*guess.warnings, *texts), leaks=leaks)
 
 
 def _compare(

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cached_property, lru_cache
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -38,6 +39,7 @@ from polysense.errors import DecodeError
 
 __all__ = [
     "SAMPLE",
+    "Cause",
     "ColumnGuess",
     "ColumnProfile",
     "are_codes",
@@ -71,6 +73,17 @@ _SHORT = 100_000  # rows, whose texts are told apart faster than polars has begu
 _SPACELESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 
 
+class Cause(StrEnum):
+    """Why a column is better no input."""
+
+    EMPTY = "all its cells are missing"
+    CONSTANT = "all its cells are one value"
+    SPLIT_MARK = "it marks how rows were split"
+    ROW_NUMBER = "it numbers the rows"
+    IDENTIFIER = "it names things"
+    LEAK = "it gives a target away"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ColumnGuess:
     """What a column is taken for, and why.
@@ -89,6 +102,8 @@ class ColumnGuess:
         groups: Whether an automatic split keeps its values whole although it is an input: it names persons.
         reason: One sentence with the evidence.
         warnings: What should be known before a model reads the column, or why none does.
+        cause: Why it is better no input, where that has a name; it is one nevertheless where the user says so.
+        leaks: Those of the warnings that say that some of its cells may give a target away.
     """
 
     name: str
@@ -104,6 +119,8 @@ class ColumnGuess:
     groups: bool = False
     reason: str
     warnings: tuple[str, ...] = ()
+    cause: Cause | None = None
+    leaks: tuple[str, ...] = ()
 
 
 class ColumnProfile(Profile):

@@ -12,6 +12,7 @@ from polysense.core.backbones import Backbone, Backbones
 from polysense.core.corruption import Corruption
 from polysense.core.descriptor import Descriptor
 from polysense.core.file_spec import FileSpec
+from polysense.core.likeness import Likeness
 from polysense.core.modality_spec import (
     FittedColumn,
     MakeAligner,
@@ -26,6 +27,7 @@ from polysense.modalities.audio.column import AudioProcessor
 from polysense.modalities.audio.corruptions import CORRUPTIONS
 from polysense.modalities.audio.decode import EXTENSIONS, audio_info, is_signature
 from polysense.modalities.audio.describe import DESCRIPTORS
+from polysense.modalities.audio.likeness import LIKENESS
 from polysense.modalities.audio.parts import audio_parts
 from polysense.modalities.audio.preview import as_playable, log_mel_image, spectrogram_image
 from polysense.modalities.audio.record import AudioColumn
@@ -141,6 +143,10 @@ class AudioSpec(FileSpec):
     @property
     def descriptors(self) -> Sequence[Descriptor]:
         return DESCRIPTORS
+
+    @property
+    def likeness(self) -> Likeness:
+        return LIKENESS
 
     @property
     def cell_parts(self) -> MakeParts:

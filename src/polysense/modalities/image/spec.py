@@ -11,6 +11,7 @@ from polysense.core.backbones import Backbone, Backbones
 from polysense.core.corruption import Corruption
 from polysense.core.descriptor import Descriptor
 from polysense.core.file_spec import FileSpec
+from polysense.core.likeness import Likeness
 from polysense.core.modality_spec import (
     FittedColumn,
     MakeParts,
@@ -26,6 +27,7 @@ from polysense.data.media.raster import EXTENSIONS, decode_image, is_signature
 from polysense.errors import DecodeError
 from polysense.modalities.image.corruptions import CORRUPTIONS
 from polysense.modalities.image.describe import DESCRIPTORS
+from polysense.modalities.image.likeness import LIKENESS
 from polysense.modalities.image.parts import image_parts
 from polysense.modalities.image.preview import thumbnail
 from polysense.modalities.image.record import ImageColumn
@@ -150,6 +152,10 @@ class ImageSpec(FileSpec):
     @property
     def descriptors(self) -> Sequence[Descriptor]:
         return DESCRIPTORS
+
+    @property
+    def likeness(self) -> Likeness:
+        return LIKENESS
 
     @property
     def cell_parts(self) -> MakeParts:

@@ -11,6 +11,7 @@ from polysense.core.backbones import Backbones
 from polysense.core.corruption import Corruption
 from polysense.core.descriptor import Descriptor
 from polysense.core.file_spec import FileSpec, file_identity
+from polysense.core.likeness import Likeness
 from polysense.core.modality_spec import (
     Claim,
     FittedColumn,
@@ -27,6 +28,7 @@ from polysense.modalities.series.column import SeriesProcessor
 from polysense.modalities.series.corruptions import CORRUPTIONS
 from polysense.modalities.series.decode import SUFFIXES, is_numeric_list, read_series
 from polysense.modalities.series.describe import DESCRIPTORS
+from polysense.modalities.series.likeness import LIKENESS
 from polysense.modalities.series.parts import series_parts
 from polysense.modalities.series.record import LENGTH_MULTIPLE, SeriesColumn
 from polysense.modalities.series.sparkline import sparkline
@@ -138,6 +140,10 @@ class SeriesSpec(FileSpec):
     @property
     def descriptors(self) -> Sequence[Descriptor]:
         return DESCRIPTORS
+
+    @property
+    def likeness(self) -> Likeness:
+        return LIKENESS
 
     @property
     def cell_parts(self) -> MakeParts:

@@ -14,6 +14,7 @@ import numpy as np
 from polysense.core.backbones import Backbones
 from polysense.core.corruption import Corruption
 from polysense.core.descriptor import Descriptor
+from polysense.core.likeness import Likeness
 from polysense.core.modality_spec import (
     Claim,
     FittedColumn,
@@ -31,6 +32,7 @@ from polysense.modalities.text.backbones import backbones_for
 from polysense.modalities.text.column import TextProcessor
 from polysense.modalities.text.corruptions import CORRUPTIONS
 from polysense.modalities.text.describe import DESCRIPTORS
+from polysense.modalities.text.likeness import LIKENESS
 from polysense.modalities.text.parts import text_parts
 from polysense.modalities.text.record import TextColumn
 from polysense.modalities.text.segments import align_text
@@ -134,6 +136,10 @@ class TextSpec(ModalitySpec):
     @property
     def descriptors(self) -> Sequence[Descriptor]:
         return DESCRIPTORS
+
+    @property
+    def likeness(self) -> Likeness:
+        return LIKENESS
 
     @property
     def cell_parts(self) -> MakeParts:

@@ -12,6 +12,7 @@ from polysense.core.backbones import Backbones
 from polysense.core.corruption import Corruption
 from polysense.core.descriptor import Descriptor
 from polysense.core.file_spec import Content, FileSpec
+from polysense.core.likeness import Likeness
 from polysense.core.modality_spec import (
     Claim,
     FittedColumn,
@@ -44,6 +45,7 @@ from polysense.modalities.video.record import VideoColumn
 __all__ = ["SPEC", "VideoSpec"]
 
 _NUM_LOOKED_AT = 20
+_FRAMES_COMPARED = 4
 
 
 class VideoSpec(FileSpec):
@@ -172,6 +174,24 @@ class VideoSpec(FileSpec):
     def descriptors(self) -> Sequence[Descriptor] | Unsupported:
         frame = self._frame.descriptors
         return (motion,) if isinstance(frame, Unsupported) else (*frame, motion)
+
+    @property
+    def likeness(self) -> Likeness | Unsupported:
+        frame = self._frame.likeness
+        if isinstance(frame, Unsupported):
+            return frame
+        return dataclasses.replace(
+            frame, signature=lambda column, cell, items: self._frames_signature(frame, column, cell, items)
+        )
+
+    def _frames_signature(
+        self, frame: Likeness, column: Column, cell: object, items: Sequence[np.ndarray]
+    ) -> np.ndarray | None:
+        """Those of four frames that are spread over the video, one after another."""
+        one = self.item_column(column)
+        chosen = [items[i * (len(items) - 1) // (_FRAMES_COMPARED - 1)] for i in range(_FRAMES_COMPARED)]
+        signatures = [signature for item in chosen if (signature := frame.signature(one, cell, [item])) is not None]
+        return np.concatenate(signatures) if len(signatures) == _FRAMES_COMPARED else None
 
     @property
     def cell_parts(self) -> MakeParts | Unsupported:

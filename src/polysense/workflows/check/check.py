@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from polysense.core import registry
+from polysense.core.finding import Finding, Severity
 from polysense.core.logs import collected_remarks
 from polysense.core.role import Role
-from polysense.core.sample import Unreadable
 from polysense.data.column import ColumnProcessor
+from polysense.data.config import DataConfig
 from polysense.data.processor import Processor
 from polysense.data.roles.infer import ColumnGuess, infer
 from polysense.data.tables.sources import Table, read_table
 from polysense.errors import PolysenseError
+from polysense.evaluation.findings.checked import CheckedTable
+from polysense.evaluation.findings.detectors import detect_all
 from polysense.reports.check import Check
+from polysense.workflows.check.examine import ALL, Part, examine, examine_inputs
+from polysense.workflows.check.probabilities import simple_probabilities
 from polysense.workflows.folds.plan import plan_folds
 from polysense.workflows.prepare import allows_outside, is_recipe, prepare, split_tables
 from polysense.workflows.reading import class_counts, column_readings, column_remarks, processor_remarks, recipe_guesses
@@ -26,8 +30,7 @@ from polysense.workflows.train import fit_processor
 
 __all__ = ["check"]
 
-_MOST_ROWS, _FEWEST_ROWS = 2_000, 30
-_MOST_CELLS = 60_000  # tried one by one: of a wide table fewer rows are
+_MOST_ROWS = 2_000  # of validation, that are looked at for classes
 # Cells of a column; what they would be learned from in training changes nothing that is said here.
 _FOR_FEATURES, _FEWEST_FOR_FEATURES, _MOST_FOR_FEATURES = 32, 8, 16_000
 
@@ -62,6 +65,9 @@ def check(
             columns=_columns(table, guesses),
             cautions=_cautions(guesses),
             warnings=(*table.remarks, *column_remarks(guesses), advice),
+            findings=_findings(
+                examine_inputs(table.name, [Part(name=ALL, table=table)], guesses), [], [*table.remarks, advice]
+            ),
         )
     prepared = prepare(source, target=target, task=task, overrides=overrides, columns=columns, logs=False)
     table, config = prepared.table, prepared.recipe.data
@@ -69,6 +75,7 @@ def check(
     problems: list[str] = []
     warnings = [*table.remarks, *column_remarks(guesses)]
     marked: dict[str, int] = {}
+    of_reading: list[str] = []
     classes = {}
     for name, requested in config.targets.items():
         if registry.task(requested.task).has_classes:
@@ -77,37 +84,43 @@ def check(
             except PolysenseError as error:
                 problems.append(str(error))
             else:
-                warnings += more
+                of_reading += more
     splits: dict[str, int] = {}
-    unreadable: list[Unreadable] = []
-    tried = 0
+    checked: CheckedTable | None = None
     try:
         with collected_remarks() as of_split:
             if prepared.recipe.evaluation.folds:
                 folds = plan_folds(prepared.recipe, table)
-                warnings.append(f"evaluation.folds: {folds.sentence()}")
+                of_reading.append(f"evaluation.folds: {folds.sentence()}")
                 tables = folds.tables(0)
             else:
                 tables = split_tables(config, table, prepared.recipe.training.seed)
-        warnings += of_split
+        of_reading += of_split
         splits = {name: len(part) for name, part in tables.items()}
         warnings += shared_persons(config, table, tables)
         cells = max(_FEWEST_FOR_FEATURES, min(_FOR_FEATURES, _MOST_FOR_FEATURES // max(1, len(config.columns))))
         processor, _, _ = fit_processor(prepared.recipe, tables, most_for_features=cells)
-        warnings += processor_remarks(processor, tables)
+        of_reading += processor_remarks(processor, tables)
         for name, column in processor.columns.items():
             marked[name] = _num_marked(table.cells(column.source), column)
         prepared.recipe.model.build(processor.schema)
-        num_rows = max(_FEWEST_ROWS, min(_MOST_ROWS, _MOST_CELLS // len(processor.columns)))
-        positions = np.unique(np.linspace(0, len(table) - 1, min(len(table), num_rows)).astype(int))
-        part = processor.prepared(table.select(positions))
-        for position in range(len(part)):
-            unreadable.extend(processor.transform(part, position, with_targets=True).unreadable)
-        tried = len(positions)
+        checked = examine(
+            table,
+            _parts(config, table, tables),
+            guesses,
+            config,
+            processor,
+            is_drawn=_is_drawn(config, bool(prepared.recipe.evaluation.folds)),
+            seed=prepared.recipe.training.seed,
+        )
         problems += _unscorable(processor, tables.get("validation"), list(classes))
     except PolysenseError as error:
         if str(error) not in problems:
             problems.append(str(error))
+    if checked is None:  # what stands in the way of reading it stands among the problems
+        checked = examine_inputs(table.name, [Part(name=ALL, table=table)], guesses)
+    else:
+        checked = replace(checked, probabilities=simple_probabilities(checked))
     return Check(
         table=table.name,
         num_rows=len(table),
@@ -115,11 +128,41 @@ def check(
         cautions=_cautions(guesses),
         classes=classes,
         splits=splits,
-        unreadable=tuple(unreadable),
-        num_tried=tried,
+        unreadable=tuple(checked.unreadable),
+        num_tried=checked.num_tried,
         problems=tuple(problems),
-        warnings=tuple(warnings),
+        warnings=(*warnings, *of_reading),
+        findings=_findings(checked, problems, [*table.remarks, *of_reading]),
     )
+
+
+def _findings(checked: CheckedTable, problems: Sequence[str], remarks: Sequence[str]) -> tuple[Finding, ...]:
+    """All of them, the worst first: what stands in the way of training before everything else."""
+    blocking = [Finding(kind="problem", severity=Severity.ERROR, message=problem) for problem in problems]
+    detected = detect_all(checked)
+    said = {finding.message for finding in detected}
+    notes = [
+        Finding(kind="reading", severity=Severity.INFO, message=remark)
+        for remark in dict.fromkeys(remarks)
+        if remark not in said
+    ]
+    return (*blocking, *detected, *notes)
+
+
+def _parts(config: DataConfig, table: Table, tables: Mapping[str, Table]) -> list[Part]:
+    """The parts of a split, and whose tables they are."""
+    own = {"validation": config.validation, "test": config.test}
+    return [
+        Part(name=name, table=part, owner=part.name if own.get(name) is not None else None)
+        for name, part in tables.items()
+    ]
+
+
+def _is_drawn(config: DataConfig, has_folds: bool) -> bool:
+    """Whether the parts differ by chance alone, since every row was drawn on its own."""
+    if config.validation is not None or config.test is not None:
+        return False
+    return config.split.grouping is None and (has_folds or not config.split.names_test)
 
 
 def _unscorable(processor: Processor, validation: Table | None, targets: Sequence[str]) -> list[str]:

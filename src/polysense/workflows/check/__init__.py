@@ -1,0 +1,1 @@
+"""Check a table without training: what its columns are, and what is wrong with it."""
