@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from polysense.core.logs import get_logger
-from polysense.core.random import fold, permutation
+from polysense.core.random import permutation
 from polysense.data.batches.dataset import TableDataset
 from polysense.data.batches.loader import PredictLoader
 from polysense.nn.ensemble_head import EnsembleHead
 from polysense.nn.ensemble_weights import EnsembleWeights, fit_ensemble_weights
-from polysense.nn.estimators.examples import FitRows, OutOfFold
+from polysense.nn.estimators.base import EstimatorConfig
+from polysense.nn.estimators.examples import OutOfFold
 from polysense.nn.held_out import HeldOut, Outputs, experts_of, read_held_out
 from polysense.nn.model import MultimodalModel
 from polysense.recipe import Recipe
@@ -31,10 +32,17 @@ from polysense.workflows.feature_reading import make_read_features
 from polysense.workflows.feature_rows import FeatureReader, FeatureRows, FeatureSource, collect_features
 from polysense.workflows.score_statistics import out_of_fold_score, plain_head
 
-__all__ = ["MOST_ROWS", "FittedExperts", "fit_estimators", "fit_experts", "fits_estimators"]
+__all__ = ["MOST_ROWS", "FittedExperts", "affordable_rows", "fit_estimators", "fit_experts", "fits_estimators"]
 
 MOST_ROWS = 20_000
 """Training rows that estimators are fitted on: beyond, networks learn what simple models can't."""
+
+_MOST_SECONDS = 120.0
+"""That one of them may take, by a guess from sizes alone, so that it is the same on any machine; of more rows it is
+fitted on a sample."""
+
+_FEWEST_ROWS = 500
+"""That a sample has."""
 
 _SHARE_OF_TIME = 0.6
 """Of what is left of a run's time that estimators may take."""
@@ -176,9 +184,11 @@ def _fitted(head: EnsembleHead, recipe: Recipe, rows: FeatureRows, seed: int, de
     folds = rows.folds(head.inner, seed)
     target, plain = head.target, plain_head(recipe.model.heads[head.target.name], head.target)
     scores, estimators, configs = {}, head.named_estimators(), head.estimator_configs
-    expected = {
-        name: configs[name].seconds(len(rows), each.num_inputs, each.num_outputs) for name, each in estimators.items()
-    }
+    expected, num_rows = {}, {}
+    for name, each in estimators.items():
+        config, sizes = configs[name], (each.num_inputs, each.num_outputs, rows.num_values(each.columns))
+        num_rows[name] = affordable_rows(config, len(rows.usable(each.columns)), *sizes, seconds=_MOST_SECONDS)
+        expected[name] = config.seconds(num_rows[name], *sizes)
     for name in sorted(estimators, key=lambda each: expected[each]):
         estimator = estimators[name]
         scores[name] = np.full((len(rows), estimator.num_outputs), np.nan)
@@ -186,21 +196,33 @@ def _fitted(head: EnsembleHead, recipe: Recipe, rows: FeatureRows, seed: int, de
             expected[name], f"the simple model {name!r} of {target.name}"
         ):
             continue
+        usable = len(rows.usable(estimator.columns))
+        of = f" of {usable:,}, since all would take too long," if num_rows[name] < usable else ""
         start = time.perf_counter()
-        scores[name] = estimator.fit(
-            FitRows(
-                features={column: rows.features[column] for column in estimator.columns},
-                present=np.stack([rows.present[column] for column in estimator.columns], axis=1),
-                targets=rows.targets,
-                weights=rows.weights,
-                folds=folds,
-                seed=int(fold(seed, "estimator", name)) % 2**31,
-            )
-        )
+        scores[name] = estimator.fit(rows.to_fit(estimator.columns, folds, num_rows[name], seed, name))
         seconds = time.perf_counter() - start
         score = None if plain is None else out_of_fold_score(plain, scores[name], rows.truth)
         _log.info(
-            "%s: %s: fitted on %s of %d features in %.1f s%s", target.name, name,
-            f"{len(folds):,} training rows", estimator.num_inputs, seconds, "" if score is None else f"; {score}",
+            "%s: %s: fitted on %s training rows%s with %d features in %.1f s%s", target.name, name,
+            f"{num_rows[name]:,}", of, estimator.num_inputs, seconds, "" if score is None else f"; {score}",
         )  # fmt: skip
     return OutOfFold(scores=scores, truth=rows.truth, weights=rows.row_weights)
+
+
+def affordable_rows(
+    config: EstimatorConfig, most: int, inputs: int, outputs: int, values: float, *, seconds: float
+) -> int:
+    """The rows that a simple model is fitted on in some seconds; some hundreds at least.
+
+    Args:
+        config: The model's.
+        most: Rows that there are.
+        inputs: See `EstimatorConfig.seconds`.
+        outputs: Likewise.
+        values: Likewise.
+        seconds: That it may take, as guessed.
+    """
+    num_rows = most
+    while num_rows > _FEWEST_ROWS and config.seconds(num_rows, inputs, outputs, values) > seconds:
+        num_rows = max(_FEWEST_ROWS, num_rows * 3 // 4)
+    return num_rows

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from polysense.core.batch import Batch, Truth
 from polysense.core.pytree import concatenate
-from polysense.core.random import fold
+from polysense.core.random import fold, permutation
 from polysense.core.schema import Schema
 from polysense.data.batches.blocks import PredictionConfig
 from polysense.data.batches.dataset import TableDataset
 from polysense.data.batches.loader import PredictLoader
-from polysense.nn.estimators.examples import folds_of
+from polysense.nn.estimators.examples import FitRows, folds_of
 from polysense.nn.head import Head
 from polysense.nn.model import MultimodalModel
 
@@ -114,6 +114,41 @@ class FeatureRows:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def usable(self, columns: Sequence[str]) -> Int[np.ndarray, " usable"]:
+        """The rows that have some of the columns, a target and a weight."""
+        some = np.stack([self.present[column] for column in columns], axis=1).any(axis=1)
+        return np.flatnonzero(some & (self.weights > 0) & np.isfinite(self.targets).any(axis=1))
+
+    def num_values(self, columns: Sequence[str]) -> float:
+        """How many of a row's numbers of some columns are not 0, on average."""
+        return sum(np.count_nonzero(self.features[column]) for column in columns) / max(len(self), 1)
+
+    def to_fit(
+        self, columns: Sequence[str], folds: Int[np.ndarray, " rows"], num_rows: int, seed: int, name: str
+    ) -> FitRows:
+        """What an estimator is fitted on.
+
+        Args:
+            columns: That it reads.
+            folds: Of each row.
+            num_rows: That it is fitted on at most; a sample where there are more.
+            seed: Of what is drawn.
+            name: The estimator's.
+        """
+        weights, usable = self.weights, self.usable(columns)
+        if num_rows < len(usable):
+            chosen = usable[permutation(len(usable), seed, "simple baselines", name)[:num_rows]]
+            weights = np.zeros_like(weights)
+            weights[chosen] = self.weights[chosen]
+        return FitRows(
+            features={column: self.features[column] for column in columns},
+            present=np.stack([self.present[column] for column in columns], axis=1),
+            targets=self.targets,
+            weights=weights,
+            folds=folds,
+            seed=int(fold(seed, "estimator", name)) % 2**31,
+        )
 
     def folds(self, head: Head[object], seed: int) -> Int[np.ndarray, " rows"]:
         """The fold of each row, the same for all estimators of a target."""

@@ -27,7 +27,7 @@ from polysense.core.duration import spell_duration
 from polysense.core.files import replacing_folder
 from polysense.core.json import json_text, write_json
 from polysense.core.logs import get_logger
-from polysense.core.random import fold, permutation
+from polysense.core.random import permutation
 from polysense.core.schema import Column
 from polysense.core.tensor_file import save_tensors
 from polysense.data.batches.dataset import TableDataset
@@ -35,14 +35,13 @@ from polysense.data.processor import Processor
 from polysense.errors import PolysenseError
 from polysense.nn.ensemble_head import EnsembleHead
 from polysense.nn.estimators.base import Estimator, EstimatorConfig
-from polysense.nn.estimators.examples import FitRows
 from polysense.nn.head import Head
 from polysense.nn.model import MultimodalModel
 from polysense.presets.estimators import SimpleModels, default_baselines
 from polysense.presets.features import features_of
 from polysense.recipe import Recipe
 from polysense.training.time_plan import Deadline
-from polysense.workflows.estimator_fitting import FittedExperts
+from polysense.workflows.estimator_fitting import FittedExperts, affordable_rows
 from polysense.workflows.evaluating import fitted_processor
 from polysense.workflows.feature_rows import FeatureReader, FeatureRows, FeatureSource, collect_features
 from polysense.workflows.score_statistics import OutOfFoldScore, out_of_fold_score, plain_head
@@ -58,9 +57,6 @@ FORMAT = 2
 
 _MOST_SECONDS = 60.0
 """That one of them may take; more rows are sampled. A guess from sizes alone, so that it is the same on any machine."""
-
-_FEWEST_ROWS = 500
-"""That a sample has; one that takes far longer even so is left out."""
 
 _MOST_MEDIA_ROWS = 3_000
 """Training rows whose media are read once more where the model makes no feature vectors."""
@@ -269,10 +265,14 @@ def _fit_target(
         own_columns = config.columns or tuple(sizes)
         if label in models.experts:
             scores = fitted.out_of_fold[name].scores[label]
+            num_rows = int(np.isfinite(scores).all(axis=1).sum())
+            if 0 < num_rows < len(rows.usable(own_columns)):
+                sampled.append(f"{label} on {num_rows:,}")
         else:
             inputs = sum(sizes[column] for column in own_columns) + len(own_columns)
-            num_rows = _affordable(config, min(known, recipe.evaluation.simple_baseline_rows), inputs, head.num_scores)
-            seconds = config.seconds(num_rows, inputs, head.num_scores)
+            most, values = min(known, recipe.evaluation.simple_baseline_rows), rows.num_values(own_columns)
+            num_rows = affordable_rows(config, most, inputs, head.num_scores, values, seconds=_MOST_SECONDS)
+            seconds = config.seconds(num_rows, inputs, head.num_scores, values)
             if seconds > 2 * _MOST_SECONDS:
                 left_out.append(f"{label}: even {num_rows:,} rows of it would take {spell_duration(seconds)}")
                 continue
@@ -282,7 +282,7 @@ def _fit_target(
             if num_rows < known:
                 sampled.append(f"{label} on {num_rows:,}")
             estimator = config.build({c: sizes[c] for c in own_columns}, head.score_kind, head.num_scores)
-            scores = estimator.fit(_fit_rows(rows, own_columns, folds, num_rows, seed, label))
+            scores = estimator.fit(rows.to_fit(own_columns, folds, num_rows, seed, label))
             if not estimator.is_fitted:
                 left_out.append(f"{label}: no training row that has the target has it")
                 continue
@@ -321,34 +321,6 @@ def _entry(
     }
 
 
-def _affordable(config: EstimatorConfig, most: int, inputs: int, outputs: int) -> int:
-    """The rows that a model is fitted on in a bounded time, the fewest at least."""
-    num_rows = most
-    while num_rows > _FEWEST_ROWS and config.seconds(num_rows, inputs, outputs) > _MOST_SECONDS:
-        num_rows = max(_FEWEST_ROWS, num_rows * 3 // 4)
-    return num_rows
-
-
-def _fit_rows(
-    rows: FeatureRows, columns: tuple[str, ...], folds: np.ndarray, num_rows: int, seed: int, name: str
-) -> FitRows:
-    weights = rows.weights
-    usable = np.flatnonzero((weights > 0) & np.isfinite(rows.targets).any(axis=1))
-    if num_rows < len(usable):
-        chosen = usable[permutation(len(usable), seed, "simple baselines", name)[:num_rows]]
-        sampled = np.zeros_like(weights)
-        sampled[chosen] = weights[chosen]
-        weights = sampled
-    return FitRows(
-        features={column: rows.features[column] for column in columns},
-        present=np.stack([rows.present[column] for column in columns], axis=1),
-        targets=rows.targets,
-        weights=weights,
-        folds=folds,
-        seed=int(fold(seed, "estimator", name)) % 2**31,
-    )
-
-
 def _notes(
     known: int, num_training: int, num_folds: int, groups: str | None, sampled: list[str], own: bool
 ) -> list[str]:
@@ -363,7 +335,7 @@ def _notes(
     )
     notes = [f"Fitted on {known:,}{of} training {'row' if known == 1 else 'rows'} that have the target; {chosen}."]
     if sampled:
-        notes.append(f"Fitted on a sample of the rows, since more would take over a minute: {', '.join(sampled)}.")
+        notes.append(f"Fitted on a sample of the rows, since all would take too long: {', '.join(sampled)}.")
     if own:
         notes.append(
             "The model reads no feature vectors of all its columns, so these were made for this comparison alone, "

@@ -23,11 +23,11 @@ from sklearn.ensemble import (
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from polysense.config.base import members
-from polysense.nn.estimators import boosting
+from polysense.nn.estimators import boosting, forest, linear
 from polysense.nn.estimators.base import Estimator, EstimatorConfig, ScoreKind
 from polysense.nn.estimators.boosting import BoostingEstimator
 from polysense.nn.estimators.examples import FitRows, folds_of, row_losses
-from polysense.nn.estimators.forest import ForestEstimator
+from polysense.nn.estimators.forest import ForestEstimator, ForestEstimatorConfig
 from polysense.nn.estimators.linear import LinearEstimator, LinearEstimatorConfig
 
 SIZES = {"a": 3, "b": 2}
@@ -232,6 +232,68 @@ def test_a_linear_one_is_scikit_learns_ridge(num: int) -> None:
     scaled = ((inputs.numpy() - mean) / np.where(spread > 0, spread, 1.0))[:, :40]
     model = Ridge(alpha=4 * 40 / 2.0).fit(scaled, targets[:, 0], sample_weight=weights)
     np.testing.assert_allclose(estimator.raw(inputs)[:, 0].numpy(), model.predict(scaled), atol=1e-6)
+
+
+def words(num: int, kind: ScoreKind) -> FitRows:
+    """Rows of 60 counts that are mostly 0, and four numbers beside them."""
+    generator = np.random.default_rng(5)
+    counts = generator.poisson(0.08, (num, 60)).astype(np.float32)
+    numbers = generator.normal(size=(num, 4)).astype(np.float32) @ generator.normal(size=(4, 4)).astype(np.float32)
+    signal = counts[:, :2].sum(axis=1) - counts[:, 2] + 0.3 * numbers[:, 0]
+    noisy = signal + 0.5 * generator.normal(size=num)
+    targets = np.digitize(noisy, [-0.3, 0.4]).astype(np.float64)[:, None]
+    if kind != "choice":
+        targets = np.stack([noisy, -signal], axis=1)
+        targets = (targets > 0).astype(np.float64) if kind == "labels" else targets
+    return FitRows(
+        features={"a": counts, "b": numbers}, present=generator.random((num, 2)) > 0.1, targets=targets,
+        weights=generator.uniform(0.5, 2, num), folds=np.arange(num) % 4,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sparse_inputs_give_the_rotated_ones_model(kind: ScoreKind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same optimum, settings and scores of rows that were not fitted on; some folds decide for all."""
+    data = words(200, kind)
+    built = [LinearEstimatorConfig().build({"a": 60, "b": 4}, kind, OUTPUTS[kind]) for _ in range(2)]
+    expected = built[0].fit(data)
+    monkeypatch.setattr(linear, "_ROTATED", 10)
+    spaces: list[bool] = []
+    space = linear._space
+
+    def noted(*each: Any) -> Any:
+        result = space(*each)
+        spaces.append(result.inputs.sparse is not None)
+        return result
+
+    monkeypatch.setattr(linear, "_space", noted)
+    scores = built[1].fit(data)
+    assert spaces
+    assert all(spaces)
+    assert built[1].chosen == built[0].chosen
+    known = data.present.any(axis=1)
+    np.testing.assert_allclose(scores[known], expected[known], atol=0.06)
+    np.testing.assert_allclose(built[1](*tensors(data)).numpy(), built[0](*tensors(data)).numpy(), atol=1e-4)
+    # Two of the four folds decide, and what they choose is fitted for the others too.
+    monkeypatch.setattr(linear, "_DECIDING_ROWS", 60)
+    decided = LinearEstimatorConfig().build({"a": 60, "b": 4}, kind, OUTPUTS[kind])
+    scores = decided.fit(data)
+    assert np.isfinite(scores[known]).all()
+    if decided.chosen == built[0].chosen:
+        np.testing.assert_allclose(scores[known], expected[known], atol=0.06)
+
+
+def test_a_forest_of_many_rows_looks_at_no_rare_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = words(300, "choice")
+    data.features["a"][:, 10:] = 0.0
+    data.features["a"][0, 10:] = 1.0
+    monkeypatch.setattr(forest, "_FEW_ROWS", 100)
+    estimator = ForestEstimatorConfig(num_trees=10).build({"a": 60, "b": 4}, "choice", 3)
+    estimator.fit(data)
+    used = set(estimator.get_buffer("feature").tolist())
+    assert used & set(range(60, 64))
+    assert not used & set(range(10, 60))
+    assert row_losses(estimator(*tensors(data)).numpy(), data.targets, "choice").mean() < 0.8
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -59,15 +59,16 @@ class EstimatorConfig(Family, family="estimator", homes=("nn.estimators.*",)):
         built: Estimator = self.builds(self, sizes, kind, num_outputs)
         return built
 
-    def seconds(self, rows: int, inputs: int, outputs: int) -> float:
+    def seconds(self, rows: int, inputs: int, outputs: int, values: float | None = None) -> float:
         """About how long one core fits it, its cross-validation included; by default as long as a linear model.
 
         Args:
             rows: That it is fitted on.
             inputs: Numbers of each.
             outputs: Scores of each.
+            values: Of a row's numbers how many are not 0 on average; None: all.
         """
-        return 0.2 + 1e-6 * rows * min(rows, inputs) * outputs
+        return 0.2 + 1e-6 * rows * min(rows, inputs if values is None else values) * outputs
 
 
 _FOLDS_OF_FEW = 5

@@ -45,7 +45,7 @@ class BoostingEstimatorConfig(EstimatorConfig):
     learning_rate: PositiveFloat = 0.1
     max_leaves: PositiveInt = 8
 
-    def seconds(self, rows: int, inputs: int, outputs: int) -> float:
+    def seconds(self, rows: int, inputs: int, outputs: int, values: float | None = None) -> float:
         """See `EstimatorConfig`: six fits, measured at 300 to 2,000 rows of 8 to 60 inputs."""
         return 6 * self.max_iterations * outputs * (1e-3 + 2e-7 * rows * inputs)
 

@@ -32,6 +32,13 @@ _MOST_VALUES = 4_000_000
 _FEW_ROWS = 1_000
 """Up to which the size of leaves is chosen."""
 
+_RARE = 0.005
+"""Of more rows, the share that an input must not be 0 in to be looked at: 50 of 10,000. A word that 20 texts have
+splits them off and leaves the others together, so trees of many such are deep and slow and say less."""
+
+_FEWER_TREES = 60
+"""Trees per fold from which out-of-fold scores of more rows are made."""
+
 _FLOOR = 1e-3
 """The least probability that a score stands for: that no tree's leaf has a class is no proof."""
 
@@ -49,9 +56,10 @@ class ForestEstimatorConfig(EstimatorConfig):
     num_trees: PositiveInt = 200
     splits: Literal["random", "best"] = "random"
 
-    def seconds(self, rows: int, inputs: int, outputs: int) -> float:
+    def seconds(self, rows: int, inputs: int, outputs: int, values: float | None = None) -> float:
         """See `EstimatorConfig`: measured at 300 to 2,000 rows of 8 to 300 inputs."""
-        trees = 5 * min(self.num_trees, 100) * (2 if rows <= _FEW_ROWS else 1) + self.num_trees
+        folds = 2 * min(self.num_trees, 100) if rows <= _FEW_ROWS else min(self.num_trees, _FEWER_TREES)
+        trees = 5 * folds + self.num_trees
         # At each level of a tree every row is looked at in some inputs; in most of them where it predicts one number.
         tried = inputs / 3 if outputs == 1 else math.sqrt(inputs)
         return trees * (1.3e-3 + 1.6e-8 * rows * tried * math.log2(rows + 2))
@@ -82,24 +90,38 @@ class ForestEstimator(TreeEstimator, config=ForestEstimatorConfig):
             raise ValueError(f"a forest's leaves have {self.value.shape[1]} values, expected {self.num_outputs}")
 
     def fit_examples(self, examples: Examples) -> Float[np.ndarray, "rows outputs"]:
-        choices = (1, 3) if len(examples) <= _FEW_ROWS else (2,)
+        are_few = len(examples) <= _FEW_ROWS
+        choices, num_trees = ((1, 3), 100) if are_few else ((2,), _FEWER_TREES)
+        used = np.arange(examples.design.shape[1])
+        if not are_few:
+            ordinary = np.append(self.mean.cpu().numpy(), np.zeros(len(self.columns)))  # where a column is missing
+            used = np.flatnonzero(((examples.design != 0) & (examples.design != ordinary)).mean(axis=0) >= _RARE)
+            used = used if len(used) else np.arange(examples.design.shape[1])
+        # scikit-learn's trees look at float32, and at one input of many rows at a time.
+        design = np.asfortranarray(examples.design[:, used], dtype=np.float32)
         best: tuple[float, int] | None = None
         for leaf in choices:
             raw = np.zeros((len(examples), self.num_outputs))
             for train, test in examples.splits():
-                parts = self._fitted(examples, train, leaf, min(self._config.num_trees, 100))
-                raw[test] = self._predicted(parts, examples.design[test])
+                parts = self._fitted(examples, design, train, leaf, min(self._config.num_trees, num_trees))
+                raw[test] = self._predicted(parts, design[test])
             scores = self.scores(torch.from_numpy(raw)).numpy()
             loss = mean_loss(scores, examples)
             if best is None or loss < best[0]:
                 best, kept = (loss, leaf), scores
         assert best is not None
-        self.take(self._fitted(examples, np.arange(len(examples)), best[1], self._config.num_trees))
+        every = np.arange(len(examples))
+        self.take(self._fitted(examples, design, every, best[1], self._config.num_trees), used)
         self.chosen = {"min_samples_leaf": best[1]}
         return kept
 
-    def take(self, parts: list[Any]) -> None:
-        """Puts in scikit-learn's fitted forests: one, or one for each output; a number where it is constant."""
+    def take(self, parts: list[Any], used: np.ndarray | None = None) -> None:
+        """Puts in scikit-learn's fitted forests.
+
+        Args:
+            parts: One, or one for each output; a number where it is constant.
+            used: Positions of the inputs that they were fitted on; None: all.
+        """
         trees = []
         for index, part in enumerate(parts):
             if isinstance(part, float):
@@ -121,7 +143,7 @@ class ForestEstimator(TreeEstimator, config=ForestEstimatorConfig):
                     value[:, slice(None) if owners is None else owners] = grown.value[:, :, 0] * len(parts)
                 trees.append(
                     Nodes(
-                        feature=grown.feature.astype(np.int64),
+                        feature=grown.feature.astype(np.int64) if used is None else used[grown.feature],
                         threshold=grown.threshold,
                         left=np.where(is_leaf, own, grown.children_left).astype(np.int64),
                         right=np.where(is_leaf, own, grown.children_right).astype(np.int64),
@@ -130,8 +152,15 @@ class ForestEstimator(TreeEstimator, config=ForestEstimatorConfig):
                 )
         self.put_trees(trees)
 
-    def _fitted(self, examples: Examples, rows: np.ndarray, leaf: int, num_trees: int) -> list[Any]:
-        """scikit-learn's forests, fitted on some rows."""
+    def _fitted(
+        self,
+        examples: Examples,
+        design: Float[np.ndarray, "rows inputs"],
+        rows: np.ndarray,
+        leaf: int,
+        num_trees: int,
+    ) -> list[Any]:
+        """scikit-learn's forests, fitted on some rows of a design."""
         from sklearn.ensemble import (
             ExtraTreesClassifier,
             ExtraTreesRegressor,
@@ -160,7 +189,7 @@ class ForestEstimator(TreeEstimator, config=ForestEstimatorConfig):
         if choice or np.isfinite(targets).all():
             own = targets[:, 0] if targets.shape[1] == 1 else targets
             model = kinds[random, choice](**settings)
-            return [model.fit(examples.design[rows], own, sample_weight=examples.weights[rows])]
+            return [model.fit(_rows(design, rows), own, sample_weight=examples.weights[rows])]
         parts: list[Any] = []
         for column in range(targets.shape[1]):
             known = rows[np.isfinite(targets[:, column])]
@@ -169,9 +198,7 @@ class ForestEstimator(TreeEstimator, config=ForestEstimatorConfig):
                 continue
             model = kinds[random, False](**settings)
             parts.append(
-                model.fit(
-                    examples.design[known], examples.targets[known, column], sample_weight=examples.weights[known]
-                )
+                model.fit(_rows(design, known), examples.targets[known, column], sample_weight=examples.weights[known])
             )
         return parts
 
@@ -188,3 +215,8 @@ class ForestEstimator(TreeEstimator, config=ForestEstimatorConfig):
                 predicted = part.predict(design).reshape(len(design), -1)
                 result[:, slice(None) if len(parts) == 1 else [index]] = predicted
         return result
+
+
+def _rows(design: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Some rows, in the same order of memory."""
+    return np.asfortranarray(design[rows])

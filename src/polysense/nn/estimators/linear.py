@@ -3,8 +3,8 @@
 Penalties see scales, so inputs are scaled first: a feature that most rows have is standardized, and a block of sparse
 ones (counts of words, which are mostly 0) is divided by one number, because standardizing blows rare words up. Blocks
 of different sizes either count by their features, or all alike (`balanced`); cross-validation chooses, with the
-strength of the penalty. Rows are rotated to their principal axes, of which there are no more than rows: a penalty of
-squares does not change by it, 10,000 words of 400 rows fit in a second, and the curvature is known beforehand.
+strength of the penalty. Rows are rotated to their principal axes (see `LinearInputs`): 10,000 words of 400 rows fit in
+a second. Of many rows the words stay sparse, and some folds decide for all.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from torch.nn import functional as F
 from polysense.config.limits import PositiveFloat
 from polysense.nn.estimators.base import Estimator, EstimatorConfig
 from polysense.nn.estimators.examples import MISSING_CLASS, Examples, mean_loss
-from polysense.nn.estimators.logistic import LogisticPath
+from polysense.nn.estimators.inputs import LinearInputs, SparseInputs
+from polysense.nn.estimators.logistic import TOLERANCE, LogisticPath
 
 __all__ = ["LinearEstimator", "LinearEstimatorConfig"]
 
@@ -36,7 +37,25 @@ _LEAST_SPREAD = 1e-10
 """Of the largest axis, below which one is what rounding leaves of nothing."""
 
 _MANY = 2e8
-"""Rows times inputs times outputs from which settings are chosen on fewer rows: some minutes of a core."""
+"""Rows times inputs that are not 0 times outputs from which settings are chosen on fewer rows: some minutes of a
+core."""
+
+_ROTATED = 1_000
+"""Axes up to which sparse inputs are rotated too, which takes about a second."""
+
+_SPARSE = 0.2
+"""The share of values that are not 0, below which products of sparse inputs are the faster ones."""
+
+_DECIDING_ROWS, _FEWEST_DECIDING = 3_000, 2
+"""Judged rows that choose settings: of a large table the first folds decide, two at least, and the others are fitted
+with what was chosen."""
+
+_MOST_STEPS, _OF_RESIDUAL = 1_000, 0.01
+"""Of conjugate gradients: how many, and the tolerance of what is left of the right side, in units of the other."""
+
+_ROUGH = 1e-2
+"""The tolerance of sparse inputs until settings are chosen: scores are within .02 of the optimum's, at a third of the
+steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,25 +106,29 @@ class LinearEstimator(Estimator, config=LinearEstimatorConfig):
     def fit_examples(self, examples: Examples) -> Float[np.ndarray, "rows outputs"]:
         weights = examples.weights / examples.weights.sum()
         center = weights @ examples.design
-        config = self._config
+        config, scaling = self._config, _Scaling.of(examples, center)
         choices = (config.balanced,) if config.balanced is not None else (False, True)
-        if len(_scales(examples, center)[1]) == 1:
+        if len(scaling.blocks) == 1:
             choices = choices[:1]
         strengths = _STRENGTHS if config.strength is None else (config.strength,)
-        chosen = _affordable(examples)
+        folds = list(examples.splits())
+        deciding, judged = folds, np.cumsum([len(test) for _, test in folds])
+        if len(choices) * len(strengths) > 1:
+            deciding = folds[: max(_FEWEST_DECIDING, int(np.searchsorted(judged, _DECIDING_ROWS)) + 1)]
+        decided = np.concatenate([test for _, test in deciding]) if deciding else np.arange(len(examples))
         best: tuple[float, bool, float] | None = None
         for balanced in choices:
-            rotated, back, norm = space = _rotated(examples, center, balanced)
-            folds = list(examples.splits())
-            paths = [_path(examples, rotated, train[chosen[train]], strengths, norm) for train, _ in folds]
+            space = _space(examples, center, scaling, balanced)
+            chosen = _affordable(examples, space.inputs)
+            paths = [_path(examples, space, train[chosen[train]], strengths) for train, _ in deciding]
             lowest, waited = np.inf, 0
             # All folds go along the path together, so that no penalty is tried that their common loss is long past.
             for strength in strengths:
                 scores = np.zeros((len(examples), self.num_outputs))
-                for path, (_, test) in zip(paths, folds, strict=True):
+                for path, (_, test) in zip(paths, deciding, strict=True):
                     weight, bias = next(path)
-                    scores[test] = rotated[test] @ weight + bias
-                loss, waited = mean_loss(scores, examples), waited + 1
+                    scores[test] = space.inputs.rows(test).times(weight) + bias
+                loss, waited = mean_loss(scores[decided], examples, decided), waited + 1
                 if loss < lowest:
                     lowest, waited = loss, 0
                 if best is None or loss < best[0]:
@@ -114,17 +137,19 @@ class LinearEstimator(Estimator, config=LinearEstimatorConfig):
                     break
         assert best is not None
         _, balanced, strength = best
-        rotated, back, norm = best_space
-        weight, bias = next(_path(examples, rotated, np.arange(len(examples)), (strength,), norm))
-        self.put(center=center, coefficients=(back @ weight).T, intercept=bias)
+        for train, test in folds[len(deciding) :]:
+            weight, bias = next(_path(examples, best_space, train, (strength,)))
+            kept[test] = best_space.inputs.rows(test).times(weight) + bias
+        weight, bias = next(_path(examples, best_space, np.arange(len(examples)), (strength,), TOLERANCE))
+        self.put(center=center, coefficients=best_space.coefficients(weight).T, intercept=bias)
         self.chosen = {"strength": strength, "balanced": balanced}
         return kept
 
 
-def _affordable(examples: Examples) -> np.ndarray:
+def _affordable(examples: Examples, inputs: LinearInputs) -> np.ndarray:
     """Which rows settings are chosen with: all, or so many of a large table that it takes minutes."""
-    num, inputs = examples.design.shape
-    share = min(1.0, _MANY / (num * min(num, inputs) * max(examples.num_outputs, 1)))
+    num = len(examples)
+    share = min(1.0, _MANY / max(inputs.num_values * examples.num_outputs, 1))
     if share == 1.0:
         return np.ones(num, dtype=bool)
     draws = np.random.default_rng(examples.seed).random(num)
@@ -132,72 +157,148 @@ def _affordable(examples: Examples) -> np.ndarray:
     return chosen
 
 
-def _scales(examples: Examples, center: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-    """What each input is divided by, and the blocks of inputs that are scaled alike."""
-    weights = examples.weights / examples.weights.sum()
-    design = examples.design
-    variance = np.maximum(weights @ design**2 - center**2, 0.0)
-    # What rounding leaves of a constant is no spread.
-    std = np.where(variance > 1e-12 * np.maximum(center**2, 1e-30), np.sqrt(variance), 0.0)
-    scale = np.where(std > 0, std, 1.0)
-    blocks = []
-    indicators = np.arange(examples.blocks[-1].stop, design.shape[1])
-    for block in examples.blocks:
-        inputs = np.arange(block.start, block.stop)
-        inputs = inputs[std[inputs] > 0]
-        sparse = (design[:, inputs] == 0).mean(axis=0) > 0.5
-        # A yes or no is no count of words, and there are few of them.
-        few = len(inputs) < 32
-        for part, is_sparse in ((inputs[~sparse], False), (inputs[sparse], not few)):
-            if not len(part):
-                continue
-            if is_sparse:  # its rows have as large a norm as the number of features that a row has
-                entries = max(float((design[:, part] != 0).sum(axis=1).mean()), 1.0)
-                scale[part] = np.sqrt(variance[part].sum() / entries)
-            blocks.append(part)
-    indicators = indicators[std[indicators] > 0]
-    if len(indicators):
-        blocks.append(indicators)
-    return scale, blocks or [np.arange(0)]
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Scaling:
+    """How inputs are scaled.
+
+    Attributes:
+        scale: What each is divided by.
+        blocks: Those that are scaled alike.
+        is_sparse: Of each block.
+        squares: Of each block the mean squared norm of a row, once scaled.
+    """
+
+    scale: Float[np.ndarray, " inputs"]
+    blocks: list[np.ndarray]
+    is_sparse: list[bool]
+    squares: list[float]
+
+    @classmethod
+    def of(cls, examples: Examples, center: Float[np.ndarray, " inputs"]) -> _Scaling:
+        weights = examples.weights / examples.weights.sum()
+        design = examples.design
+        variance = np.maximum(np.einsum("r,ri,ri->i", weights, design, design) - center**2, 0.0)
+        # What rounding leaves of a constant is no spread.
+        std = np.where(variance > 1e-12 * np.maximum(center**2, 1e-30), np.sqrt(variance), 0.0)
+        scale = np.where(std > 0, std, 1.0)
+        blocks, is_sparse = list[np.ndarray](), list[bool]()
+        indicators = np.arange(examples.blocks[-1].stop, design.shape[1])
+        for block in examples.blocks:
+            inputs = np.arange(block.start, block.stop)
+            inputs = inputs[std[inputs] > 0]
+            sparse = (design[:, inputs] == 0).mean(axis=0) > 0.5
+            # A yes or no is no count of words, and there are few of them.
+            few = len(inputs) < 32
+            for part, own in ((inputs[~sparse], False), (inputs[sparse], not few)):
+                if not len(part):
+                    continue
+                if own:  # its rows have as large a norm as the number of features that a row has
+                    entries = max(float((design[:, part] != 0).sum(axis=1).mean()), 1.0)
+                    scale[part] = np.sqrt(variance[part].sum() / entries)
+                blocks.append(part)
+                is_sparse.append(own)
+        indicators = indicators[std[indicators] > 0]
+        if len(indicators):
+            blocks.append(indicators)
+            is_sparse.append(False)
+        if not blocks:
+            blocks, is_sparse = [np.arange(0)], [False]
+        squares = [float((variance[part] / scale[part] ** 2).sum()) for part in blocks]
+        return cls(scale=scale, blocks=blocks, is_sparse=is_sparse, squares=squares)
 
 
-def _rotated(examples: Examples, center: np.ndarray, balanced: bool) -> tuple[np.ndarray, np.ndarray, float]:
-    """Scaled inputs [rows, dimensions], the way back [inputs, dimensions], and the mean squared norm of a row."""
-    scale, blocks = _scales(examples, center)
-    scale = scale.copy()
-    weights = examples.weights / examples.weights.sum()
-    used = np.concatenate(blocks)
-    scaled = (examples.design[:, used] - center[used]) / scale[used]
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Space:
+    """Where a linear model is fitted.
+
+    Attributes:
+        inputs: Of all rows.
+        norm: The mean squared norm of a row.
+        num_inputs: Of the design.
+        dense: The positions in it of those that are rotated.
+        axes: Their way back, [dense, axes].
+        sparse: The positions of the others.
+        scale: What these are divided by.
+    """
+
+    inputs: LinearInputs
+    norm: float
+    num_inputs: int
+    dense: np.ndarray
+    axes: Float[np.ndarray, "dense axes"]
+    sparse: np.ndarray
+    scale: Float[np.ndarray, " sparse"]
+
+    @property
+    def tolerance(self) -> float:
+        """While settings are chosen."""
+        return TOLERANCE if self.inputs.sparse is None else _ROUGH
+
+    def coefficients(self, weight: Float[np.ndarray, "dimensions outputs"]) -> Float[np.ndarray, "inputs outputs"]:
+        """What the design's centered inputs are multiplied by."""
+        result = np.zeros((self.num_inputs, weight.shape[1]))
+        result[self.dense] = self.axes @ weight[: self.axes.shape[1]]
+        result[self.sparse] = weight[self.axes.shape[1] :] / self.scale[:, None]
+        return result
+
+
+def _space(examples: Examples, center: np.ndarray, scaling: _Scaling, balanced: bool) -> _Space:
+    """The space of scaled inputs."""
+    scale, weights = scaling.scale.copy(), examples.weights / examples.weights.sum()
     if balanced:
-        position = 0
-        for block in blocks:
-            part = slice(position, position + len(block))
-            size = np.sqrt(max(float(weights @ (scaled[:, part] ** 2).sum(axis=1)), 1e-12))
-            scaled[:, part] /= size
-            scale[block] *= size
-            position += len(block)
-    norm = max(float(weights @ (scaled**2).sum(axis=1)), 1e-12)
-    # Along the principal axes, of which there are no more than rows: the same model, whose curvature is known.
+        for block, square in zip(scaling.blocks, scaling.squares, strict=True):
+            scale[block] *= np.sqrt(max(square, 1e-12))
+    used = np.concatenate(scaling.blocks)
+    words = [block for block, own in zip(scaling.blocks, scaling.is_sparse, strict=True) if own]
+    sparse = np.concatenate(words) if words else np.arange(0)
+    values = None
+    if min(len(examples), len(used)) > _ROTATED and 2 * len(sparse) > len(used):
+        values = SparseInputs.of(examples.design[:, sparse] / scale[sparse], center[sparse] / scale[sparse])
+    if values is None or values.density > _SPARSE:
+        sparse, values = np.arange(0), None
+    dense = used[~np.isin(used, sparse)]
+    scaled = (examples.design[:, dense] - center[dense]) / scale[dense]
+    norm = float(weights @ (scaled**2).sum(axis=1))
+    if values is not None:
+        norm += float(LinearInputs(np.zeros((len(examples), 0)), values).squares(weights).sum())
+    rotated, axes = _rotated(scaled)
+    return _Space(
+        inputs=LinearInputs(rotated, values),
+        norm=max(norm, 1e-12),
+        num_inputs=examples.design.shape[1],
+        dense=dense,
+        axes=axes / scale[dense][:, None],
+        sparse=sparse,
+        scale=scale[sparse],
+    )
+
+
+def _rotated(scaled: Float[np.ndarray, "rows inputs"]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows along their principal axes, and these, [inputs, axes].
+
+    There are no more than rows: the same model, whose curvature is known.
+    """
     wide = scaled.shape[1] > len(scaled)
     values, vectors = np.linalg.eigh(scaled @ scaled.T if wide else scaled.T @ scaled)
     kept = values > max(values[-1] * _LEAST_SPREAD, 0.0) if len(values) else np.zeros(0, dtype=bool)
     axes = scaled.T @ (vectors[:, kept] / np.sqrt(values[kept])) if wide else vectors[:, kept]
-    back = np.zeros((examples.design.shape[1], axes.shape[1]))
-    back[used] = axes / scale[used][:, None]
-    return vectors[:, kept] * np.sqrt(values[kept]) if wide else scaled @ axes, back, norm
+    return vectors[:, kept] * np.sqrt(values[kept]) if wide else scaled @ axes, axes
 
 
 def _path(
-    examples: Examples, rotated: np.ndarray, rows: np.ndarray, strengths: tuple[float, ...], norm: float
+    examples: Examples, space: _Space, rows: np.ndarray, strengths: tuple[float, ...], tolerance: float | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Per strength the weights [dimensions, outputs] and the bias."""
-    if examples.kind == "numbers":
-        return iter(_ridge(examples, rotated, rows, strengths, norm))
-    return _logistic(examples, rotated, rows, strengths, norm)
+    tolerance = space.tolerance if tolerance is None else tolerance
+    if examples.kind != "numbers":
+        return _logistic(examples, space, rows, strengths, tolerance)
+    if space.inputs.sparse is None:
+        return iter(_ridge(examples, space, rows, strengths))
+    return _sparse_ridge(examples, space, rows, strengths, tolerance)
 
 
 def _logistic(
-    examples: Examples, rotated: np.ndarray, rows: np.ndarray, strengths: tuple[float, ...], norm: float
+    examples: Examples, space: _Space, rows: np.ndarray, strengths: tuple[float, ...], tolerance: float
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     outputs = examples.num_outputs
     parts = []
@@ -205,16 +306,16 @@ def _logistic(
         targets = examples.targets[rows, column]
         known = rows[np.isfinite(targets)]
         classes, targets = np.unique(targets[np.isfinite(targets)].astype(np.int64), return_inverse=True)
-        path = None if len(classes) < 2 else LogisticPath(rotated[known], targets, examples.weights[known])
+        path = None if len(classes) < 2 else LogisticPath(space.inputs.rows(known), targets, examples.weights[known])
         parts.append((classes, len(targets), path))
     for strength in strengths:
-        weight, bias = np.zeros((rotated.shape[1], outputs)), np.zeros(outputs)
+        weight, bias = np.zeros((space.inputs.num_dimensions, outputs)), np.zeros(outputs)
         for column, (classes, num, path) in enumerate(parts):
             if path is None:
                 _constant(bias, classes, column, examples.kind, num)
                 continue
             # Each starts from the one before, with a stronger penalty.
-            own, intercept = path.fitted(penalty=norm / strength)
+            own, intercept = path.fitted(penalty=space.norm / strength, tolerance=tolerance)
             if examples.kind == "labels":
                 weight[:, column], bias[column] = own[:, 0], intercept[0]
                 continue
@@ -233,14 +334,24 @@ def _constant(bias: np.ndarray, classes: np.ndarray, column: int, kind: str, num
         bias[column] = (1 if classes[0] else -1) * np.log(num + 1)
 
 
+def _known(examples: Examples, rows: np.ndarray, column: int) -> np.ndarray:
+    """Of some rows those that have an output's number."""
+    known: np.ndarray = rows[np.isfinite(examples.targets[rows, column])]
+    return known
+
+
+def _penalty(space: _Space, strength: float) -> float:
+    """Of ridge regression: the same grid as the logistic one's, whose loss has a curvature of at most a quarter."""
+    return 4 * space.norm / strength
+
+
 def _ridge(
-    examples: Examples, rotated: np.ndarray, rows: np.ndarray, strengths: tuple[float, ...], norm: float
+    examples: Examples, space: _Space, rows: np.ndarray, strengths: tuple[float, ...]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    outputs = examples.num_outputs
+    outputs, rotated = examples.num_outputs, space.inputs.dense
     results = [(np.zeros((rotated.shape[1], outputs)), np.zeros(outputs)) for _ in strengths]
     for column in range(outputs):
-        targets = examples.targets[rows, column]
-        known = rows[np.isfinite(targets)]
+        known = _known(examples, rows, column)
         if not len(known):
             continue
         weights, values = examples.weights[known], examples.targets[known, column]
@@ -258,7 +369,51 @@ def _ridge(
             moment = vectors.T @ residual
             right = centered.T @ vectors
         for (weight, bias), strength in zip(results, strengths, strict=True):
-            # The same grid as the logistic one's, whose loss has a curvature of at most a quarter.
-            weight[:, column] = right @ (moment / (np.maximum(spectrum, 0.0) + 4 * norm / strength))
+            weight[:, column] = right @ (moment / (np.maximum(spectrum, 0.0) + _penalty(space, strength)))
             bias[column] = mean - means @ weight[:, column]
     return results
+
+
+def _sparse_ridge(
+    examples: Examples, space: _Space, rows: np.ndarray, strengths: tuple[float, ...], tolerance: float
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """By conjugate gradients, each strength from the one before; no matrix of inputs by inputs is made."""
+    from scipy.sparse.linalg import LinearOperator, cg
+
+    outputs, num = examples.num_outputs, space.inputs.num_dimensions
+    known = [_known(examples, rows, column) for column in range(outputs)]
+    parts = [space.inputs.rows(own) for own in known]
+    points = np.zeros((num, outputs))
+    for strength in strengths:
+        bias, penalty = np.zeros(outputs), _penalty(space, strength)
+        for column, (own, inputs) in enumerate(zip(known, parts, strict=True)):
+            if not len(own):
+                continue
+            weights, values = examples.weights[own], examples.targets[own, column]
+            total, mean = weights.sum(), float(weights @ values / weights.sum())
+            means = inputs.transposed_times(weights[:, None])[:, 0] / total
+
+            def curvature(
+                point: np.ndarray,
+                inputs: LinearInputs = inputs,
+                weights: np.ndarray = weights,
+                means: np.ndarray = means,
+                penalty: float = penalty,
+            ) -> np.ndarray:
+                point = point.reshape(-1)
+                scores = inputs.times(point[:, None]) - means @ point
+                moved: np.ndarray = inputs.transposed_times(weights[:, None] * scores)[:, 0]
+                return moved - means * float(weights @ scores[:, 0]) + penalty * point
+
+            moment = inputs.transposed_times((weights * (values - mean))[:, None])[:, 0]
+            inverse = 1 / (np.maximum(inputs.squares(weights) - total * means**2, 0.0) + penalty)
+            points[:, column], _ = cg(
+                LinearOperator((num, num), matvec=curvature, dtype=np.float64),
+                moment,
+                x0=points[:, column],
+                rtol=_OF_RESIDUAL * tolerance,
+                maxiter=_MOST_STEPS,
+                M=LinearOperator((num, num), matvec=lambda each, inverse=inverse: inverse * each.reshape(-1)),
+            )
+            bias[column] = mean - means @ points[:, column]
+        yield points.copy(), bias
