@@ -175,6 +175,7 @@ def test_evaluate(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
         "decoding": None,
         "split": None,
         "by": ["site", "device"],
+        "simple_baselines": True,
         "block_size": None,
         "exact": None,
         "root": None,

@@ -111,7 +111,7 @@ def kept_simple_baselines(
     if not (folder / FOLDER / FILE).is_file():
         settings = bundle.recipe.get("evaluation", {})
         if not settings.get("simple_baselines", True):
-            return {}, "the run's recipe fits none (evaluation.simple_baselines: false)"
+            return {}, "the run fitted none: evaluation.simple_baselines is false, or its rows were judged out of fold"
         return {}, f"the run's folder, beside the bundle, keeps none ({shown_path(folder / FOLDER)} is not there)"
     try:
         results = score_simple_baselines(
