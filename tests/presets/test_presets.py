@@ -14,6 +14,7 @@ from polysense.nn.encoder import EncoderConfig
 from polysense.presets import PRESETS, SMALL_TABLE, recipe_for
 from polysense.recipe import Recipe
 from polysense.tasks.generation.heads.ctc_attention import CTCAttentionHeadConfig
+from polysense.tasks.generation.heads.decoder import GenerationHeadConfig
 from polysense.tasks.generation.heads.generator import GeneratorHeadConfig
 from polysense.tasks.generation.heads.recognizer import RecognizerHeadConfig
 from polysense.tasks.generation.target import GenerationTargetConfig
@@ -121,8 +122,19 @@ def test_a_recording_and_its_text_are_speech_recognition() -> None:
         recipe = recipe_for([speech, guess("other", Role.INPUT, other), said], 1000)
         own = recipe.model.heads["said"]
         assert isinstance(own, GeneratorHeadConfig), "a language model where one is at hand"
-        assert own.scratch.type == "generation"
+        assert isinstance(own.scratch, GenerationHeadConfig)
+        assert own.scratch.bag_weight > 0, "what an answer's words are is learned without the decoder too"
+        assert set(recipe.model.objectives) == {"unimodal"}, "and by each column alone"
     assert from_scratch(recipe_for([speech, *TARGETS], 1000), "speech").type == "audio_cnn"
+
+
+def test_a_caption_of_one_column_is_learned_by_its_decoder_alone() -> None:
+    recipe = recipe_for([guess("photo", Role.INPUT, "image"), guess("said", Role.TARGET, task="generation")], 1000)
+    own = recipe.model.heads["said"]
+    assert isinstance(own, GeneratorHeadConfig)
+    assert isinstance(own.scratch, GenerationHeadConfig)
+    assert own.scratch.bag_weight == 0
+    assert not recipe.model.objectives
 
 
 def test_few_recordings_are_aligned_in_many_small_steps() -> None:

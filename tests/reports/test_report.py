@@ -152,14 +152,20 @@ def test_a_model_of_one_column_fuses_nothing(report, world):
         assert f"\n {name}  " in console.file.getvalue()
 
 
-def test_a_texts_six_metrics_are_in_the_terminal(report, world):
+def test_a_texts_metrics_are_in_the_terminal_and_none_is_cut(report, world):
     target = GenerationTarget(name="text", columns=("text",))
     names = [info.name for info in reported_metrics(target)]
     values = dict.fromkeys(names, report.evaluation.metrics["label"]["accuracy"])
     evaluation = replace(
         report.evaluation, metrics={"text": values}, statistics={"text": report.evaluation.statistics["label"]}
     )
-    assert len(metrics_table(Report(title="t", num_columns=2, evaluation=evaluation), target).columns) >= 1 + 6
+    console = Console(file=io.StringIO(), width=80)
+    told = Report(title="t", num_columns=2, evaluation=evaluation, comparisons={"most frequent text": evaluation})
+    table = metrics_table(told, target)
+    console.print(table)
+    assert len(table.columns) >= 1 + 6
+    assert "…" not in console.file.getvalue()
+    assert all(word in console.file.getvalue() for name in names[:6] for word in name.split("_"))
 
 
 def test_markup_in_a_name_is_shown_in_the_terminal(report, world):

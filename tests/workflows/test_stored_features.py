@@ -309,6 +309,35 @@ def test_a_folder_that_can_not_be_written_to_stops_nothing(
     assert any("can't be stored" in record.message for record in caplog.records)
 
 
+_VARIED = "data.transforms={photos: {type: image}, note: {type: text, probability: 0.4}, speech: {type: audio}}"
+
+
+def test_versions_of_augmented_cells_are_computed_once_and_train_what_live_ones_do(
+    fit: Fit, calls: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    views = (_VARIED, "data.views=2", "training.epochs=5", "audit=off")
+    live = fit("live", "data.store=off", *views)
+    num_live = sum(calls)
+    calls.clear()
+    caplog.set_level(logging.INFO, logger="polysense.workflows")
+    stored = fit("stored", *views)
+    assert alike(live, stored)
+    assert sum(calls) < num_live / 2
+    assert sum("2 augmented versions of" in record.message for record in caplog.records) == len(_COLUMNS)
+    calls.clear()
+    assert alike(live, fit("again", *views))
+    assert sum(calls) < 12  # only blank items, whose shape is asked for
+    whole = fit("whole", _VARIED, "training.epochs=5", "audit=off")
+    assert not alike(live, whole), "each epoch should have a version of its own"
+
+
+def test_versions_that_do_not_fit_are_computed_in_every_epoch(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    views = (_VARIED, "data.views=3", "audit=off")
+    live = fit("live", "data.store=off", *views)
+    monkeypatch.setenv("POLYSENSE_CACHE_BYTES", "90000")
+    assert alike(live, fit("stored", *views))
+
+
 def test_augmented_columns_and_networks_that_learn_are_not_stored(fit: Fit, cache: Path) -> None:
     fit("run", "data.transforms.photos={type: image}", "model.encoders.note.tune=full", "training.epochs=1")
     bundle = polysense.load(cache.parent.parent / "run" / "bundle")

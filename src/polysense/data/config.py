@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from polysense.config.base import Config
-from polysense.config.limits import FractionBelowOne, NonNegativeInt
+from polysense.config.limits import FractionBelowOne, NonNegativeInt, PositiveInt
 from polysense.data.augmentation.base import TransformConfig
 from polysense.data.column import ColumnConfig
 from polysense.data.features import FeatureConfig
@@ -42,15 +42,18 @@ class DataConfig(Config):
         allow_shared_patients: Whether the rows of one patient may be in several parts of the split. By default that is
             an error, since a score on known patients says little of new ones; it is a warning for other persons.
         transforms: Augmentation of each input column in training. Columns that are not listed are not augmented.
+        views: How many augmented versions each training cell has, between which the epochs take turns; a frozen
+            pretrained encoder's features of each are computed once and kept, as `store` says. null: a new version in
+            every epoch, whose features are computed anew.
         features: Per input column the features that are made of its cells without trained weights, which the encoder
             `features` reads.
         modality_dropout: Probability that a present cell is masked in training, so that the model learns to do without
             it; 0 to 1.
         cache: Whether decoded cells are cached in memory. auto: if they fit; memory: always; none: never.
         store: Whether what a frozen pretrained encoder gives for a cell is computed once and kept, on disk and for all
-            runs. auto: for columns that are not augmented; off: computed in every epoch. Predictions are the same to
-            the last bit. $POLYSENSE_CACHE names another folder than ~/.cache/polysense, $POLYSENSE_CACHE_BYTES the
-            most bytes in it (by default 20 GiB).
+            runs. auto: for columns that are not augmented, or in a number of `views`; off: computed in every epoch.
+            Predictions are the same to the last bit. $POLYSENSE_CACHE names another folder than ~/.cache/polysense,
+            $POLYSENSE_CACHE_BYTES the most bytes in it (by default 20 GiB).
         num_workers: Processes that decode ahead of the training; 0 decodes in the training process. auto decides from
             the cost of decoding and the cores.
     """
@@ -68,6 +71,7 @@ class DataConfig(Config):
     split: SplitConfig = field(default_factory=FractionSplitConfig)
     allow_shared_patients: bool = False
     transforms: dict[str, TransformConfig] = field(default_factory=dict)
+    views: PositiveInt | None = None
     features: dict[str, tuple[FeatureConfig, ...]] = field(default_factory=dict)
     modality_dropout: FractionBelowOne = 0.1
     cache: Literal["auto", "none", "memory"] = "auto"

@@ -81,6 +81,7 @@ def metrics_table(report: Report, target: Target) -> Table:
             break
         columns.append((head, cells))
     table = titled_table(f"{target.name}: {rows}")
+    table.padding = (0, 1, 0, 0)  # two characters between columns, with the box's own; a text has seven metrics
     table.add_column("", width=name_width)
     for head, _ in columns:
         table.add_column(head, justify="right", no_wrap=True)

@@ -13,13 +13,13 @@ import torch
 from polysense.core.logs import get_logger
 from polysense.core.stored import StoredItem
 from polysense.data.column import ColumnProcessor
-from polysense.data.feature_store import CellRecord, FeatureStore, item_key
+from polysense.data.feature_store import CellRecord, FeatureShelf, FeatureStore, item_key
 from polysense.data.stored_column import StoredColumn
 from polysense.data.tables.sources import Table
 from polysense.errors import DecodeError
 from polysense.nn.backbone import BackboneEncoder
 
-__all__ = ["fill_shelf"]
+__all__ = ["Filling", "fill_shelf", "shown"]
 
 _log = get_logger("polysense.workflows")
 
@@ -56,9 +56,9 @@ def fill_shelf(
     """
     with store.writing(name, encoder.widths) as shelf:
         column = StoredColumn.of(processor, shelf)
-        filling = _Filling(store, column, encoder, processor)
+        filling = _CellFilling(store, column, encoder, processor)
         there = [table for table in tables if table.has(processor.source)]
-        with _shown(f"{processor.name}: features", progress) as show:
+        with shown(f"{processor.name}: features", progress) as show:
             done, total = 0, sum(map(len, there))
             for table in there:
                 for i in range(len(table)):
@@ -68,60 +68,53 @@ def fill_shelf(
                     done += 1
                     show(done, total)
             filling.run(0)
-    filling.tell()
+    filling.tell(f"{filling.num_known} different cells")
     return None if filling.is_full else column
 
 
-class _Filling:
+class Filling:
+    """Items that go through a network a few at a time, and from there to its shelf, which is being added to.
+
+    Args:
+        store: Where the shelf lies.
+        shelf: The network's.
+        encoder: Whose network runs.
+        processor: Of the column.
+
+    Attributes:
+        is_full: Whether there was no room for one; nothing is computed from then on.
+    """
+
     def __init__(
-        self, store: FeatureStore, column: StoredColumn, encoder: BackboneEncoder, processor: ColumnProcessor
+        self, store: FeatureStore, shelf: FeatureShelf, encoder: BackboneEncoder, processor: ColumnProcessor
     ) -> None:
-        self._store, self._column, self._encoder, self._processor = store, column, encoder, processor
+        self._store, self._shelf, self._encoder, self._processor = store, shelf, encoder, processor
         self._device = encoder.projection.weight.device
         self._at_once = _AT_ONCE.get(self._device.type, _AT_ONCE_ELSEWHERE)
         self._waiting: dict[bytes, np.ndarray] = {}
-        self._cells: list[tuple[bytes, CellRecord]] = []
-        self._known: set[bytes] = set()
         self._start = time.perf_counter()
-        self._num_new = self._num_damaged = self._num_bytes = self._room = 0
+        self._num_cells = self._num_new = self._num_damaged = self._num_bytes = self._room = 0
         self.is_full = False
 
-    def take(self, table: Table, i: int, num_left: int) -> None:
-        """Sees to it that the features of a cell are there."""
-        cell = table.cell(i, self._processor.source)
-        key = None if cell is None else self._column.key(cell, table.root)
-        if key is None or key in self._known:
-            return
-        shelf, processor = self._column.shelf, self._processor
-        record = shelf.cell(key)
-        if record is not None and all(self._has(item) for item in record.items):
-            self._known.add(key)
-            return
-        try:
-            items, placement = processor.placed(cell, table.source(i, processor.source), table.root)
-        except DecodeError:  # it is listed when its row is read
-            return
-        if not items:
-            return
-        keys = tuple(map(item_key, items))
-        self._known.add(key)
-        self._num_new += 1
-        self._cells.append((key, CellRecord(keys, placement)))
-        self._waiting.update({k: item for k, item in zip(keys, items, strict=True) if not self._has(k)})
+    def add(self, items: Sequence[np.ndarray], num_left: int) -> None:
+        """Sees to it that the features of a cell's items are there; so many cells may follow."""
+        self._num_cells += 1
+        new = {key: item for item in items if not self._has(key := item_key(item))}
+        self._num_new += bool(new)
+        self._waiting.update(new)
         if len(self._waiting) >= self._at_once:
             self.run(num_left)
 
     def _has(self, item: bytes) -> bool:
-        shelf = self._column.shelf
-        if item not in shelf:
+        if item not in self._shelf:
             return False
-        there = shelf.get(item, verify=True) is not None
+        there = self._shelf.get(item, verify=True) is not None
         self._num_damaged += not there
         return there
 
     def run(self, num_left: int) -> None:
         """Computes what waits; so many cells may follow."""
-        shelf, keys = self._column.shelf, list(self._waiting)
+        shelf, keys = self._shelf, list(self._waiting)
         while keys and not self.is_full:
             part, keys = keys[: self._at_once], keys[self._at_once :]
             for key, item in zip(part, self._features([self._waiting[key] for key in part]), strict=True):
@@ -136,9 +129,7 @@ class _Filling:
                     self._room = self._num_bytes + more
                 shelf.add(key, item)
                 self._num_bytes += item.num_bytes
-        for key, record in self._cells:
-            shelf.add_cell(key, record)
-        self._waiting, self._cells = {}, []
+        self._waiting = {}
 
     def _features(self, items: Sequence[np.ndarray]) -> list[StoredItem]:
         lengths = [len(item) if item.ndim == 1 else 1 for item in items]
@@ -159,20 +150,65 @@ class _Filling:
             self._processor.name, more / 2**30, self._store.folder, self._store.max_bytes / 2**30,
         )  # fmt: skip
 
-    def tell(self) -> None:
-        """Says how many cells were there and how many are new, and how long that took."""
-        if self.is_full or not self._known:
+    def tell(self, of_what: str) -> None:
+        """Says of what the features are, how many were there and how many are new, and how long that took."""
+        if self.is_full or not self._num_cells:
             return
         damaged = f"; {self._num_damaged} damaged items were computed again" if self._num_damaged else ""
         _log.info(
-            "column %r: frozen features of %d different cells: %d stored before, %d new (%.0f MiB), in %.1f s%s; in %s",
-            self._processor.name, len(self._known), len(self._known) - self._num_new, self._num_new,
-            self._num_bytes / 2**20, time.perf_counter() - self._start, damaged, self._column.shelf.folder,
+            "column %r: frozen features of %s: %d stored before, %d new (%.0f MiB), in %.1f s%s; in %s",
+            self._processor.name, of_what, self._num_cells - self._num_new, self._num_new,
+            self._num_bytes / 2**20, time.perf_counter() - self._start, damaged, self._shelf.folder,
         )  # fmt: skip
 
 
+class _CellFilling(Filling):
+    """Of cells as they are, which are found again without decoding them."""
+
+    def __init__(
+        self, store: FeatureStore, column: StoredColumn, encoder: BackboneEncoder, processor: ColumnProcessor
+    ) -> None:
+        super().__init__(store, column.shelf, encoder, processor)
+        self._column = column
+        self._cells: list[tuple[bytes, CellRecord]] = []
+        self._known: set[bytes] = set()
+
+    @property
+    def num_known(self) -> int:
+        """Different cells so far."""
+        return len(self._known)
+
+    def take(self, table: Table, i: int, num_left: int) -> None:
+        """Sees to it that the features of a cell are there."""
+        cell = table.cell(i, self._processor.source)
+        key = None if cell is None else self._column.key(cell, table.root)
+        if key is None or key in self._known:
+            return
+        record = self._shelf.cell(key)
+        if record is not None and all(self._has(item) for item in record.items):
+            self._known.add(key)
+            self._num_cells += 1
+            return
+        try:
+            items, placement = self._processor.placed(cell, table.source(i, self._processor.source), table.root)
+        except DecodeError:  # it is listed when its row is read
+            return
+        if not items:
+            return
+        self._known.add(key)
+        self._cells.append((key, CellRecord(tuple(map(item_key, items)), placement)))
+        self.add(items, num_left)
+
+    def run(self, num_left: int) -> None:
+        super().run(num_left)
+        if not self.is_full:
+            for key, record in self._cells:
+                self._shelf.add_cell(key, record)
+            self._cells = []
+
+
 @contextlib.contextmanager
-def _shown(what: str, progress: bool) -> Iterator[Callable[[int, int], None]]:
+def shown(what: str, progress: bool) -> Iterator[Callable[[int, int], None]]:
     """Shows how many cells are done: a bar on a terminal, a line now and then elsewhere."""
     if progress and sys.stderr.isatty():
         from rich.console import Console

@@ -201,7 +201,8 @@ def _unvaried_where_frozen(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
     """The recipe without augmentation of columns whose encoders are frozen, where nobody asked for it: what a frozen
     network gives for a cell that stays as it is needs to be computed once only, see `workflows.stored_features`."""
     asked = apply_overrides({}, overrides).get("data")
-    if recipe.data.store == "off" or (isinstance(asked, dict) and "transforms" in asked):
+    is_asked = recipe.data.views is not None or (isinstance(asked, dict) and "transforms" in asked)
+    if recipe.data.store == "off" or is_asked:
         return recipe
     frozen = {name for name, encoder in recipe.model.encoders.items() if encoder.is_frozen}
     frozen -= {vars(target).get("over") for target in recipe.data.targets.values()}

@@ -2,9 +2,9 @@
 
 Training then reads what the backbone gave for a cell from a memory map, decodes nothing and runs fusion and heads
 alone; the next run, a comparison's next candidate and the evaluation find it there. A column takes part if its
-encoder's network is frozen, its cells are not augmented and nobody reads the cells themselves (what is reconstructed,
-tagged or segmented). What the store gives is to the last bit what the network would give, since the network runs item
-by item either way.
+encoder's network is frozen, its cells are not augmented (or in a few ways, see `stored_views`) and nobody reads the
+cells themselves (what is reconstructed, tagged or segmented). What the store gives is to the last bit what the network
+would give, since the network runs item by item either way.
 
 The price is disk: tokens of a picture of MobileNetV2 are 250 kB, those of five seconds in Whisper tiny 380 kB.
 """

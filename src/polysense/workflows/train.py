@@ -64,6 +64,7 @@ from polysense.workflows.plan import rows_afterwards
 from polysense.workflows.reading import keep_reading, processor_remarks
 from polysense.workflows.simple_baselines import expected_seconds, fit_simple_baselines
 from polysense.workflows.stored_features import store_features
+from polysense.workflows.stored_views import StoredViews
 from polysense.workflows.validation import Validation
 
 __all__ = ["FittedData", "fit_data", "fit_processor", "train_model"]
@@ -236,7 +237,7 @@ def train_model(
             recipe.model.encoders,
             rows,
             mode=_store_mode(recipe, distributed, data.start),
-            augmented=recipe.data.transforms,
+            augmented=recipe.data.transforms if recipe.data.views is None else (),
             device=resolve_device(config.device, distributed.local_rank),
             progress=progress,
         )
@@ -249,13 +250,18 @@ def train_model(
     started = begin(model, recipe, data.start, folder, write=distributed.is_main)
     if data.start is not None:
         take_stored()
-    num_workers = _read_settings(recipe, data.train) if data.train.stored else data.num_workers
+    transforms = {name: transform.create(schema.column(name)) for name, transform in recipe.data.transforms.items()}
+    stored_views, read = None, data.train
+    if recipe.data.views is not None and data.train.stored.keys() & transforms.keys():
+        stored_views = StoredViews.of(model, data.train, transforms, config.seed, recipe.data.views, progress=progress)
+        read = data.train.decoding(transforms)
+    num_workers = _read_settings(recipe, read) if data.train.stored else data.num_workers
     # Trained weights come from elsewhere: another model's, or those of the run that is resumed.
     if data.start is None and not (resume and (folder / "checkpoints").is_dir()):
         warm_up(model, data.train, config.seed, resolve_device(config.device, distributed.local_rank))
 
     loader = TrainLoader(
-        data.train,
+        read,
         schema,
         config.batch_size,
         config.seed,
@@ -266,7 +272,19 @@ def train_model(
         accumulate=config.accumulate,
         batching=config.batching.build(config.batch_size, data.lengths if config.batching.needs_lengths else None),
     )
-    transforms = {name: transform.create(schema.column(name)) for name, transform in recipe.data.transforms.items()}
+
+    def augmented(batch: Batch, epoch: int) -> Batch:
+        varied = augment(
+            batch,
+            schema,
+            transforms,
+            seed=config.seed,
+            epoch=epoch,
+            epochs=trainer.num_epochs,
+            views=recipe.data.views,
+            modality_dropout=recipe.data.modality_dropout,
+        )
+        return varied if stored_views is None else stored_views(varied)
 
     judged_part = "the networks" if fits_estimators(model) else ""
     validate, samples = None, None
@@ -301,15 +319,7 @@ def train_model(
         loader,
         folder=folder,
         validate=validate,
-        augment=lambda batch, epoch: augment(
-            batch,
-            schema,
-            transforms,
-            seed=config.seed,
-            epoch=epoch,
-            epochs=trainer.num_epochs,
-            modality_dropout=recipe.data.modality_dropout,
-        ),
+        augment=augmented,
         count_tokens=lambda batch: count_tokens(batch, schema),
         measured=_measured(data, config) if config.balance is not None else None,
         metrics={target.name: metrics_of(target) for target in schema.targets},

@@ -35,6 +35,7 @@ def augment(
     seed: int,
     epoch: int,
     epochs: int | None = None,
+    views: int | None = None,
     modality_dropout: float = 0.0,
     rows: np.ndarray | None = None,
 ) -> Batch:
@@ -47,6 +48,7 @@ def augment(
         seed: Of all draws.
         epoch: Likewise.
         epochs: Of the whole training; None where the batch is not to say how far it has come.
+        views: How many versions each cell has, between which the epochs take turns; None: one for each epoch.
         modality_dropout: The probability with which each present column of a row is left out; one always stays.
         rows: int64 [batch], `batch.rows` in main memory where the batch is on a GPU; without it they are fetched,
             which waits for the GPU.
@@ -59,9 +61,10 @@ def augment(
     columns, moved = dict(batch.columns), dict[str, Tensor]()
     if modality_dropout > 0:
         columns = _drop(columns, schema, rows, seed, epoch, modality_dropout)
+    view = epoch if views is None else epoch % views
     for name, transform in transforms.items():
         if name in columns:
-            columns[name], matrices = _transformed(columns[name], transform, rows, seed, epoch)
+            columns[name], matrices = _transformed(columns[name], transform, rows, seed, view)
             if matrices is not None:
                 moved[name] = matrices
     keys = torch.from_numpy(fold(seed, epoch, rows).view(np.int64)).to(batch.device)

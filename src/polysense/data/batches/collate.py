@@ -18,8 +18,9 @@ from polysense.core.batch import Batch, ColumnBatch, StoredItems, Truth
 from polysense.core.registry import modality, named, task
 from polysense.core.sample import Sample, Unreadable
 from polysense.core.schema import Column, Schema, Target
+from polysense.core.stored import StoredCell
 
-__all__ = ["FILLER", "PROMPT_MULTIPLE", "collate", "round_up"]
+__all__ = ["FILLER", "PROMPT_MULTIPLE", "collate", "round_up", "stored_items"]
 
 #: The row index of a row that only fills the shape.
 FILLER = -1
@@ -66,7 +67,10 @@ def collate(
         # One item even where no row has the column: training then sees few shapes, and compile one graph.
         lengths = [sample.item_lengths(column.name) for sample in samples]
         size = _needed(lengths, column) if shape is None else shape[column.name]
-        stored = _stored(samples, column.name, num_rows, size[0])
+        features_of = {
+            row: sample.stored[column.name] for row, sample in enumerate(samples) if column.name in sample.stored
+        }
+        stored = stored_items(features_of, num_rows, size[0]) if features_of else None
         absent = (shape is not None or stored is not None) and not any(map(len, cells))
         columns[column.name] = (_absent if absent else partial(_pad, cells))(column, num_rows, *size)
         if stored is not None:
@@ -148,13 +152,16 @@ def _pad(cells: Sequence[Sequence[np.ndarray]], column: Column, num_rows: int, i
     return ColumnBatch(values=torch.from_numpy(values), lengths=torch.from_numpy(lengths))
 
 
-def _stored(samples: Sequence[Sample], name: str, num_rows: int, num_items: int) -> StoredItems | None:
-    """What the column's frozen backbone gave before; None where that is nothing."""
-    cells = {row: sample.stored[name] for row, sample in enumerate(samples) if name in sample.stored}
-    if not cells:
-        return None
+def stored_items(cells: Mapping[int, StoredCell], num_rows: int, num_items: int) -> StoredItems:
+    """What a column's frozen backbone gave for some of a batch's rows before.
+
+    Args:
+        cells: By row, at least one.
+        num_rows: Of the batch.
+        num_items: Of the batch's largest cell.
+    """
     shelves = {cell.shelf for cell in cells.values()}
-    assert len(shelves) == 1, f"column {name!r}: features of {len(shelves)} networks in one batch"
+    assert len(shelves) == 1, f"features of {len(shelves)} networks in one batch"
     widths = [layer.shape[1] for layer in next(iter(cells.values())).items[0].layers]
     most = max(len(item.layers[0]) for cell in cells.values() for item in cell.items)
     layers = [np.zeros((num_rows, num_items, most, width), dtype=np.float32) for width in widths]

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -120,6 +121,13 @@ class TableDataset:
         if {name: column.name for name, column in stored.items()} != {n: c.name for n, c in self.stored.items()}:
             self._cache, self._cached_bytes = {}, 0
         self.stored = dict(stored)
+
+    def decoding(self, names: Collection[str]) -> TableDataset:
+        """The same rows, of which these columns' cells are decoded although their features are stored."""
+        other = copy(self)
+        other._cache, other._cached_bytes = {}, 0
+        other.stored = {name: column for name, column in self.stored.items() if name not in names}
+        return other
 
     @property
     def cached_bytes(self) -> int:
