@@ -4,6 +4,7 @@
     python benchmarks/tables.py dialogue DIR/meld/data.jsonl dialogue.jsonl      # an utterance and the turns before it
     python benchmarks/tables.py pairs DIR/coco_captions/data.jsonl pairs.csv     # the first 32 pictures, a caption each
     python benchmarks/tables.py styles DIR/emoji/data.jsonl styles.jsonl         # drawings, one style of them held out
+    python benchmarks/tables.py sample DIR/easy_vqa/data.jsonl sample.jsonl      # some of its rows, by split
     python benchmarks/tables.py spoken-numbers FOLDER --rows 2000                # English speech and Greek text
     python benchmarks/tables.py service FOLDER --rows 2000                       # picture, voice and message; a reply
 
@@ -17,8 +18,9 @@ import argparse
 import csv
 import json
 import os
+import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from toys.spoken_numbers import make_spoken_numbers
 
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _TURNS = 8
+_SAMPLE = (("train", 20_000), ("val", 600), ("test", 1_500))
 
 
 def make_words(table: Path, output: Path) -> None:
@@ -104,6 +107,33 @@ def make_styles(table: Path, output: Path, held_out: str = "openmoji") -> None:
     _write_lines(output.with_name(f"{output.stem}_known{output.suffix}"), known)
 
 
+def make_sample(table: Path, output: Path, rows: Mapping[str, int], media: Sequence[str] = ("image",)) -> None:
+    """Of a table with a split column so many rows of each of its splits, drawn with a fixed seed.
+
+    Args:
+        table: JSON Lines.
+        output: Likewise.
+        rows: By split how many; the others are left out.
+        media: Columns that name files.
+    """
+    splits: dict[str, list[dict[str, Any]]] = {}
+    for row in map(json.loads, table.read_text(encoding="utf-8").splitlines()):
+        splits.setdefault(row["split"], []).append(row)
+    draws = random.Random(0)
+    for split, number in rows.items():
+        if len(splits.get(split, ())) < number:
+            raise SystemExit(f"{table}: has {len(splits.get(split, ()))} rows of {split!r}, {number} are asked for")
+    drawn = {split: draws.sample(splits[split], number) for split, number in rows.items()}
+    sample = [row for split in splits for row in drawn.get(split, ())]
+    moved = [{**row, **{name: _moved(row[name], table, output) for name in media if name in row}} for row in sample]
+    _write_lines(output, moved)
+
+
+def _share(text: str) -> tuple[str, int]:
+    split, _, number = text.rpartition("=")
+    return split, int(number)
+
+
 def _moved(path: str, table: Path, output: Path) -> str:
     """A path that is relative to a table, relative to another."""
     return Path(os.path.relpath(table.resolve().parent / path, output.resolve().parent)).as_posix()
@@ -137,6 +167,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.choices["dialogue"].add_argument("--turns", type=int, default=_TURNS, help="earlier turns, at most")
     commands.choices["pairs"].add_argument("--rows", type=int, default=32)
     commands.choices["styles"].add_argument("--held-out", default="openmoji", help="the style that is not trained on")
+    command = commands.add_parser("sample", help=(make_sample.__doc__ or "").splitlines()[0])
+    command.add_argument("table", type=Path)
+    command.add_argument("output", type=Path)
+    command.add_argument(
+        "--rows", nargs="+", type=_share, default=_SAMPLE, metavar="SPLIT=ROWS", help="by default those of results.md"
+    )
     for name in ("spoken-numbers", "service"):
         command = commands.add_parser(name, help="generated")
         command.add_argument("folder", type=Path)
@@ -155,6 +191,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 make_dialogue(requested.table, requested.output, requested.turns)
             case "styles":
                 make_styles(requested.table, requested.output, requested.held_out)
+            case "sample":
+                make_sample(requested.table, requested.output, dict(requested.rows))
             case _:
                 make_pairs(requested.table, requested.output, requested.rows)
     sys.stdout.write(f"wrote {requested.output}\n")

@@ -139,3 +139,20 @@ def test_a_style_that_is_held_out_is_neither_trained_on_nor_validated_on(tmp_pat
     assert json.loads(known)["id"] == "sun/oil"
     with pytest.raises(SystemExit, match=r"no style 'chalk'; it has ink, oil, wax"):
         TABLES.main(["styles", str(source), str(tmp_path / "s.jsonl"), "--held-out", "chalk"])
+
+
+def test_a_sample_has_so_many_rows_of_each_split(tmp_path: Path) -> None:
+    rows = [{"image": f"{i}.png", "split": "train" if i % 3 else "test", "n": i} for i in range(30)]
+    (tmp_path / "set").mkdir()
+    source = write_lines(tmp_path / "set" / "data.jsonl", rows)
+    output = tmp_path / "sample.jsonl"
+    assert TABLES.main(["sample", str(source), str(output), "--rows", "train=7", "test=2"]) == 0
+    drawn = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    assert sorted(row["split"] for row in drawn) == ["test"] * 2 + ["train"] * 7
+    assert len({row["n"] for row in drawn}) == 9
+    assert all(row["image"] == f"set/{row['n']}.png" for row in drawn)
+    first = output.read_bytes()
+    TABLES.main(["sample", str(source), str(output), "--rows", "train=7", "test=2"])
+    assert output.read_bytes() == first
+    with pytest.raises(SystemExit, match="has 10 rows of 'test', 11 are asked for"):
+        TABLES.main(["sample", str(source), str(output), "--rows", "test=11"])
