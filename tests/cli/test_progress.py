@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
 
 import pytest
 
 from polysense.cli import console, progress
+from polysense.core.logs import get_logger
 
 
 class Terminal(io.StringIO):
@@ -48,3 +50,16 @@ def test_quiet() -> None:
     with progress.rows_done("predicting") as told:
         assert told is None
     console.configure_logging(0)
+
+
+def test_what_a_run_logs_to_its_file_stays_off_a_quiet_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    console.configure_logging(-1)
+    logger, before = logging.getLogger("polysense"), logging.getLogger("polysense").level
+    logger.setLevel(logging.INFO)  # as train.log does
+    try:
+        get_logger("polysense.workflows").info("1 of 2 trainings")
+        get_logger("polysense.workflows").warning("careful")
+    finally:
+        logger.setLevel(before)
+        console.configure_logging(0)
+    assert capsys.readouterr().err == "WARNING: careful\n"

@@ -63,6 +63,7 @@ def test_invisible_characters_are_seen_and_lines_are_kept() -> None:
 
 
 def test_markdown_from_outside_is_text() -> None:
+    assert markdown('don\'t say "R&D"') == 'don\'t say "R&amp;D"'
     assert markdown("a|b_c\n# <b> [x](y) `c` _d_") == r"a\|b_c\\n# &lt;b&gt; \[x\](y) \`c\` \_d\_"
     assert markdown_code("the label") == "`the label`"
     assert markdown_code("`<b>") == r"\`&lt;b&gt;"

@@ -71,6 +71,7 @@ def configure_logging(verbosity: int) -> None:
         handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     if verbosity <= 0:
         handler.addFilter(_not_displayed_as_progress)
+    handler.setLevel(level)  # of its own: a run's train.log lowers the logger's while it is written
     handler.set_name("polysense.cli")
     for old in [old for old in logger.handlers if old.get_name() == handler.get_name()]:
         logger.removeHandler(old)

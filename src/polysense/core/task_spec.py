@@ -343,6 +343,11 @@ class Measure(str):
         return Measure, (str(self), self.label, self.unit)
 
     @property
+    def is_share(self) -> bool:
+        """Whether a row's value lies between 0 and 1: what is shown in percentage points."""
+        return self.unit == "pp"
+
+    @property
     def in_sentence(self) -> str:
         """What stands behind a gain's number."""
         return " ".join(filter(None, (self.unit, "of" if self.unit not in ("", "pp") else "", self.label)))

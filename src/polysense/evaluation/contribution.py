@@ -33,7 +33,7 @@ from polysense.core.registry import task
 from polysense.core.schema import Column, Target
 from polysense.core.task_spec import Contribution
 from polysense.core.unsupported import Unsupported
-from polysense.evaluation.bootstrap import Interval, groups_to_resample, simultaneous
+from polysense.evaluation.bootstrap import Interval, groups_to_resample
 from polysense.evaluation.contribution_result import (
     FEWEST_ROWS,
     Addition,
@@ -268,7 +268,7 @@ def _floored(
     means, resampled = values.means.copy(), values.resampled.copy()
     means[:, proper] = np.maximum(means[:, proper], means[:, [none]])
     resampled[:, :, proper] = np.maximum(resampled[:, :, proper], resampled[:, :, [none]])
-    return VariantScores(values.measures, values.index, means, resampled)
+    return VariantScores(values.measures, values.index, means, resampled, values.num_units)
 
 
 def _over_nothing(
@@ -276,12 +276,8 @@ def _over_nothing(
 ) -> tuple[tuple[tuple[str, ...], Interval], ...]:
     """What every subset adds to none."""
     chosen = [subset for subset in subsets if subset]
-    index, none = [values.index[subset] for subset in chosen], [values.index[frozenset()]]
-    gains = simultaneous(
-        values.means[0, index] - values.means[0, none],
-        values.resampled[:, 0, index] - values.resampled[:, 0, none],
-        confidence,
-    )
+    none = values.unit(frozenset())
+    gains = values.first_together([values.unit(subset) - none for subset in chosen], confidence)
     order = {name: i for i, name in enumerate(names)}
     named = [tuple(sorted(subset, key=order.__getitem__)) for subset in chosen]
     return tuple(zip(named, gains, strict=True))
@@ -295,13 +291,7 @@ def _additions(
 ) -> tuple[Addition, ...]:
     """Every column that was added to a subset of others, none among them, where both were tried."""
     pairs = [(s, name) for s in subsets for name in names if name not in s and s | {name} in values.index]
-    before = [values.index[s] for s, _ in pairs]
-    after = [values.index[s | {name}] for s, name in pairs]
-    gains = simultaneous(
-        values.means[0, after] - values.means[0, before],
-        values.resampled[:, 0, after] - values.resampled[:, 0, before],
-        confidence,
-    )
+    gains = values.first_together([values.unit(s | {name}) - values.unit(s) for s, name in pairs], confidence)
     order = {name: i for i, name in enumerate(names)}
     return tuple(
         Addition(column=name, to=tuple(sorted(s, key=order.__getitem__)), gain=gain)

@@ -34,6 +34,7 @@ MARGIN = 0.01
 
 _SHARE_OF_WORTH = 0.25
 _MOST_ROWS_TO_TELL = 1_000_000
+_UNSEEN = 3.7  # rows: of a share of so many by their number no row is seen in one of 40 samples, see `VariantScores`
 
 
 class Verdict(StrEnum):
@@ -158,7 +159,7 @@ def verdict_of(
 def rows_to_tell(drop: Interval, num_rows: int) -> int | None:
     """About how many rows narrow an interval that holds 0 until it does not, or lies within the margin.
 
-    The width falls with the root of the rows; the value is taken to stay.
+    The width falls with the root of the rows, and where no row differs with their number; the value is taken to stay.
 
     Args:
         drop: Inconclusive.
@@ -168,7 +169,8 @@ def rows_to_tell(drop: Interval, num_rows: int) -> int | None:
         return None
     width = max(drop.high - drop.value, drop.value - drop.low)
     # Half of the margin is left for the value where this one has to shrink into it.
-    needed = num_rows * (width / max(abs(drop.value), MARGIN / 2)) ** 2
+    power = 1 if width * num_rows <= _UNSEEN else 2
+    needed = num_rows * (width / max(abs(drop.value), MARGIN / 2)) ** power
     digits = 10 ** max(0, len(str(int(needed))) - 2)
     rounded = int(-(-needed // digits) * digits)
     return rounded if num_rows < rounded <= _MOST_ROWS_TO_TELL else None

@@ -130,12 +130,12 @@ class TargetBaselines:
                 f"{self.target}: on {self.num_rows} {rows} nothing can be said beside simple baselines; {FEWEST_ROWS} "
                 "are needed."
             )
-        low, high = best.difference.low, best.difference.high
-        bounds = f" (95% CI {low:+.3f} to {high:+.3f}, paired)" if best.difference.has_bounds else ""
+        low, high = _signed(best.difference.low), _signed(best.difference.high)
+        bounds = f" (95% CI {low} to {high}, paired)" if best.difference.has_bounds else ""
         caveat = " These rows also chose the model's epoch and weights, which favors it." if self.chose else ""
         return (
             f"{self.target}: {verdict} ({best.model.name}): {name} {self.model.value:.3f} against "
-            f"{best.value.value:.3f}, {best.difference.value:+.3f}{bounds}.{caveat}"
+            f"{best.value.value:.3f}, {_signed(best.difference.value)}{bounds}.{caveat}"
         )
 
     def as_json(self) -> dict[str, object]:
@@ -228,3 +228,9 @@ def _outcome(difference: Interval, metric: Metric, num_rows: int) -> Outcome:
     if difference.high < 0:
         return Outcome.WORSE if metric.higher_is_better else Outcome.BETTER
     return Outcome.NONE
+
+
+def _signed(value: float) -> str:
+    """A difference as the tables show it."""
+    digits = f"{value:+.3f}"
+    return "0.000" if digits in ("+0.000", "-0.000") else digits.replace("-", "−")

@@ -40,6 +40,13 @@ from polysense.evaluation.target_metrics import headline_metric
 __all__ = ["Rival", "RivalScore", "TargetVerdict", "rounded", "verdicts"]
 
 
+_FEWEST_TOGETHER = 3
+"""Columns of one verdict that are said at once."""
+
+_SAID = {Verdict.INCONCLUSIVE: "inconclusive", Verdict.NO_HELP: "no help", Verdict.HURTS: "it hurts"}
+"""The verdicts that ask for something, in a sentence."""
+
+
 class Rival(StrEnum):
     """What a model has to beat."""
 
@@ -74,6 +81,18 @@ class RivalScore:
     def words(self) -> str:
         """The rival in a sentence."""
         return self.rival.value if self.name == self.rival.value else f"{self.rival.value} ({self.name})"
+
+    @property
+    def beside(self) -> str:
+        """The rival and by how much the better of both is better; of two that do not differ, the difference."""
+        if self.outcome is not Outcome.NONE:
+            return f"{self.words} {_by(self)}"
+        name = "" if self.name == self.rival.value else f"{self.name}: "
+        sign = "+" if self.gain.value > 0 and rounded(self.gain.value) != "0.000" else ""
+        return (
+            f"{self.rival.value} ({name}{sign}{rounded(self.gain.value)}, {rounded(self.gain.low)} to "
+            f"{rounded(self.gain.high)})"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +142,7 @@ class TargetVerdict:
             (Outcome.NONE, "not measurably different from"),
             (Outcome.WORSE, "worse than"),
         ):
-            each = [f"{rival.words} {_by(rival)}" for rival in self.rivals if rival.outcome is outcome]
+            each = [rival.beside for rival in self.rivals if rival.outcome is outcome]
             if each:
                 parts.append(f"{words} {_listing(each)}")
         unclear = [rival.words for rival in self.rivals if rival.outcome is Outcome.NO_CLAIM]
@@ -153,8 +172,11 @@ class TargetVerdict:
         """What to do now, in sentences."""
         steps = []
         worse = [rival for rival in self.rivals if rival.outcome is Outcome.WORSE]
+        single = next((rival for rival in worse if rival.rival is Rival.SINGLE), None)
         for rival in worse:
             match rival.rival:
+                case Rival.SIMPLE if single is not None and rival.name == single.name:
+                    pass  # it is the same model
                 case Rival.GUESSING:
                     steps.append("The model is worse than guessing: look at the labels and the split first.")
                 case Rival.SINGLE:
@@ -167,7 +189,8 @@ class TargetVerdict:
             steps.append(
                 "The model can't be told from guessing: check that the columns can tell the target, or collect rows."
             )
-        steps += self.columns
+        if single is None:  # else this model is not to be used, whatever its columns add to it
+            steps += self.columns
         if self.advice:
             steps.append(f"{_capital(self.advice)}.")
         return steps
@@ -317,25 +340,48 @@ def _turned(effect: Interval) -> Interval:
 
 
 def _column_steps(contribution: TargetContributions) -> list[str]:
-    """What to do about each column that does not clearly help."""
-    steps: list[str] = []
+    """What to do about the columns that do not clearly help; several of one verdict are said at once."""
     if contribution.num_rows < FEWEST_ROWS:
         return []
+    first, by_verdict = contribution.measures[0], dict[Verdict, list[ColumnContribution]]()
     for column in contribution.ranked:
-        adds = f"{column.name} adds {_drop(column, contribution)}"
-        match column.verdict:
-            case Verdict.INCONCLUSIVE if column.drop[contribution.measures[0]].low > 0:
-                pass  # of a model that knows nothing, of which something else is said
-            case Verdict.INCONCLUSIVE if column.rows_to_tell is not None:
-                more = _two_digits(column.rows_to_tell - contribution.num_rows)
-                steps.append(f"{adds}: inconclusive; drop it, or test it on about {more:,} more rows to tell.")
-            case Verdict.INCONCLUSIVE:
-                steps.append(f"{adds}: inconclusive; drop it, or test it on more rows.")
-            case Verdict.NO_HELP:
-                steps.append(f"{adds}: no help; drop it.")
-            case Verdict.HURTS:
-                steps.append(f"{adds}: it hurts; drop it.")
+        # Of a model that knows nothing something else is said.
+        if column.verdict is not Verdict.INCONCLUSIVE or not column.drop[first].low > 0:
+            by_verdict.setdefault(column.verdict, []).append(column)
+    steps: list[str] = []
+    for verdict, columns in by_verdict.items():
+        few = [[column] for column in columns] if len(columns) < _FEWEST_TOGETHER else [columns]
+        steps += [_step(verdict, each, contribution) for each in few if verdict in _SAID]
     return steps
+
+
+def _step(verdict: Verdict, columns: Sequence[ColumnContribution], contribution: TargetContributions) -> str:
+    """What to do about some columns of one verdict."""
+    names, is_one = _listing([column.name for column in columns]), len(columns) == 1
+    adds = f"{names} {'adds' if is_one else 'add'} {_drops(columns, contribution)}: {_SAID[verdict]}"
+    drop = "drop it" if is_one else "drop one after the other"
+    if verdict is not Verdict.INCONCLUSIVE:
+        return f"{adds}; {drop}."
+    known = [column.rows_to_tell for column in columns if column.rows_to_tell is not None]
+    test = "test it" if is_one else "test them"
+    if len(known) < len(columns):
+        return f"{adds}; {drop}, or {test} on more rows."
+    return f"{adds}; {drop}, or {test} on about {_two_digits(max(known) - contribution.num_rows):,} more rows to tell."
+
+
+def _drops(columns: Sequence[ColumnContribution], contribution: TargetContributions) -> str:
+    """What removing each costs: of one with its interval, of several from the lowest to the highest."""
+    if len(columns) == 1:
+        return _drop(columns[0], contribution)
+    measure = contribution.measures[0]
+    values = sorted(columns, key=lambda column: column.drop[measure].value)
+    ends = [amount(measure, column.drop[measure].value) for column in (values[0], values[-1])]
+    every = [column.drop[measure] for column in columns]
+    between = ""
+    if all(each.has_bounds for each in every):
+        low, high = min(each.low for each in every), max(each.high for each in every)
+        between = f" ({amount(measure, low)} to {amount(measure, high)})"
+    return f"{ends[0] if ends[0] == ends[1] else ' to '.join(ends)}{_unit(contribution)}{between}"
 
 
 def _drop(column: ColumnContribution, contribution: TargetContributions) -> str:
@@ -358,11 +404,8 @@ def _between(value: Interval) -> str:
 
 
 def _by(rival: RivalScore) -> str:
-    """By how much the better of both is better; of two that do not differ, the difference with its sign."""
+    """By how much the better of both is better."""
     gain = _turned(rival.gain) if rival.outcome is Outcome.WORSE else rival.gain
-    if rival.outcome is Outcome.NONE:
-        sign = "+" if gain.value > 0 and rounded(gain.value) != "0.000" else ""
-        return f"({sign}{rounded(gain.value)}, {rounded(gain.low)} to {rounded(gain.high)})"
     return f"by {rounded(gain.value)}{_between(gain)}"
 
 

@@ -25,6 +25,7 @@ from polysense.core.report_section import ReportSection
 from polysense.evaluation.contribution_result import amount
 from polysense.reports import audit_charts, charts, numerals
 from polysense.reports.escaping import lines, markdown, markdown_code, visible
+from polysense.reports.metric_names import metric_name
 
 __all__ = ["MAX_BYTES", "render", "render_section"]
 
@@ -104,6 +105,7 @@ def _environment() -> Environment:
         "signed": numerals.signed,
         "count": numerals.count,
         "percent": numerals.percent,
+        "metric_name": metric_name,
         "amount": lambda value, measure: amount(measure, value),
         "lines": lines,
         "markdown": markdown,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from polysense import escaping
 
@@ -36,7 +36,11 @@ def lines(value: str, separator: str = "br") -> Markup:
 
 def markdown(value: object) -> Markup:
     """A text inside Markdown: neither HTML nor Markdown in it counts, and it stays in its table cell."""
-    return Markup(_MARKDOWN.sub(r"\\\1", str(escape(visible(value)))))
+    text = _MARKDOWN.sub(r"\\\1", str(visible(value)))
+    # Quotes are plain there, and whoever reads the file itself reads them.
+    for sign, code in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+        text = text.replace(sign, code)
+    return Markup(text)
 
 
 def markdown_code(value: object) -> Markup:

@@ -34,6 +34,7 @@ from polysense.evaluation.target_metrics import headline_metric, metrics_of, rep
 from polysense.evaluation.verdict import TargetVerdict, verdicts
 from polysense.reports import charts
 from polysense.reports.environment import render, render_section
+from polysense.reports.metric_names import metric_name
 from polysense.reports.numerals import axis_end
 from polysense.reports.reading import Reading
 
@@ -44,10 +45,6 @@ _MAX_SUBSETS = 32
 _MAX_UNREADABLE = 20
 _MAX_REMARKS = 50
 _MAX_COLUMNS = 200
-_KNOWN = {
-    "auroc": "AUROC", "r2": "R²", "mae": "MAE", "rmse": "RMSE", "ece": "ECE",
-    "iou": "IoU", "mean_iou": "mean IoU", "dice": "Dice", "mean_dice": "mean Dice",
-}  # fmt: skip
 _BADGES = {
     Verdict.HELPS: ("good", "✓"),
     Verdict.REDUNDANT: ("none", "="),
@@ -81,6 +78,7 @@ class Report:
         unreadable: Cells that could not be read, by split; of the evaluated rows alone where none is named.
         reading: How the table is read.
         audit: The parts of the audit, in order.
+        left_out: What the audit had no time for, or could not ask, in words.
         chose: What of the model the evaluated rows also chose, in words; "" for nothing; None where it is not known.
         advice: What the training says, in a sentence.
         seed: Of the resamples.
@@ -107,6 +105,7 @@ class Report:
     unreadable: Mapping[str, Sequence[Unreadable]] = field(default_factory=dict)
     reading: Reading = field(default_factory=Reading)
     audit: Sequence[AuditPart] = ()
+    left_out: Sequence[str] = ()
     chose: str | None = None
     advice: str = ""
     seed: int = 0
@@ -200,7 +199,7 @@ def render_markdown(report: Report) -> str:
         rows = [
             (name, [one.metrics[target.name][info.name] for info in infos]) for name, one in _entries(report, target)
         ]
-        heads = [f"{_metric_name(info)} {'↑' if info.higher_is_better else '↓'}" for info in infos]
+        heads = [f"{metric_name(info)} {'↑' if info.higher_is_better else '↓'}" for info in infos]
         results.append((f"{target.name}, {evaluation.num_counted(target.name):,} {report.split} rows", heads, rows))
     facts = [f"{name}: {fact}" for name, fact in {**report.facts, **report.environment}.items()]
     text = render(
@@ -286,8 +285,8 @@ def _results(report: Report, target: Target) -> ReportSection:
             "num_rows": evaluation.num_counted(target.name),
             "absence": task(target.task).absence(target),
             "num_lacking": evaluation.num_rows - evaluation.num_counted(target.name),
-            "scale": f"{_metric_name(primary)}, {axis_end(low)} to {axis_end(high)}",
-            "metrics": [(info, _metric_name(info)) for info in infos],
+            "scale": f"{metric_name(primary)}, {axis_end(low)} to {axis_end(high)}",
+            "metrics": [(info, metric_name(info)) for info in infos],
             "rows": rows,
         },
     )
@@ -299,7 +298,7 @@ def _simple(report: Report, target: Target) -> ReportSection:
     low, high, metric = 0.0, 1.0, ""
     own_bar = Markup("")
     if compared is not None:
-        metric = _metric_name(compared.metric)
+        metric = metric_name(compared.metric)
         low, high = charts.domain(
             [compared.model, *(score.value for score in compared.scores)], high=compared.metric.bounds[1]
         )
@@ -360,12 +359,6 @@ def trained_alone(report: Report, contribution: TargetContributions) -> dict[str
 def model_name(num_columns: int) -> str:
     """The trained model, beside its baselines; one of a single column fuses nothing."""
     return "Fused model" if num_columns > 1 else "Model"
-
-
-def _metric_name(info: Metric) -> str:
-    """The metric's name as people write it, with the column that it is of."""
-    base, _, column = info.name.partition("/")
-    return _KNOWN.get(base, base.replace("_", " ").replace("f1", "F1")) + (f" of {column}" if column else "")
 
 
 def _training(report: Report) -> dict[str, Any] | None:

@@ -22,13 +22,19 @@ from polysense.recipe import Recipe
 from polysense.workflows.run import Run
 from polysense.workflows.run_folder import RunFolder
 
-__all__ = ["ENVIRONMENT", "environment_facts", "keep_environment", "roots"]
+__all__ = ["ENVIRONMENT", "environment_facts", "keep_environment", "present_facts", "roots"]
 
 ENVIRONMENT = "environment.json"
 
 
 def keep_environment(folder: Path, device: torch.device, seed: int) -> None:
     """Writes environment.json, once the model has been trained here."""
+    facts = {**present_facts(device, seed), "data": _data_hash(folder)}
+    write_json(folder / ENVIRONMENT, {name: fact for name, fact in facts.items() if fact})
+
+
+def present_facts(device: torch.device, seed: int) -> dict[str, str]:
+    """What this command is and runs on."""
     facts = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": _command(),
@@ -36,9 +42,8 @@ def keep_environment(folder: Path, device: torch.device, seed: int) -> None:
         "commit": _commit(Path.cwd()),
         "seed": str(seed),
         "device": _device(device),
-        "data": _data_hash(folder),
     }
-    write_json(folder / ENVIRONMENT, {name: fact for name, fact in facts.items() if fact})
+    return {name: fact for name, fact in facts.items() if fact}
 
 
 def environment_facts(run: Run) -> dict[str, str]:
@@ -50,11 +55,12 @@ def environment_facts(run: Run) -> dict[str, str]:
     return {**facts, "training time": spell_duration(float(run.training.seconds))}
 
 
-def roots(folder: Path, recipe: Recipe) -> tuple[str, ...]:
+def roots(folder: Path, recipe: Recipe | None, *others: Path) -> tuple[str, ...]:
     """Folders of this machine that a page may not name."""
-    places = {Path.cwd(), Path.home(), folder.absolute(), folder.absolute().parent}
-    places |= {Path(path).parent for path in (recipe.data.table, recipe.data.validation, recipe.data.test) if path}
-    places |= {Path(recipe.data.root)} if recipe.data.root else set()
+    places = {Path.cwd(), Path.home(), folder.absolute(), folder.absolute().parent, *others}
+    if recipe is not None:
+        places |= {Path(path).parent for path in (recipe.data.table, recipe.data.validation, recipe.data.test) if path}
+        places |= {Path(recipe.data.root)} if recipe.data.root else set()
     return tuple(sorted(str(place) for place in places if place.is_absolute() and len(place.parts) > 1))
 
 

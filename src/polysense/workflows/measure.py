@@ -240,6 +240,7 @@ def _report(
     rows = {f"{name} rows": f"{len(table):,}" for name, table in of_run.items()}
     log = run.folder / "log.jsonl"
     lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+    audit = run.audit if run.audit is not None and split.replace("_", "-") == run.audit.split else None
     return Report(
         title=described(run.bundle.schema, next(iter(of_run.values())).name),
         evaluation=run.evaluations[split],
@@ -269,7 +270,8 @@ def _report(
         chose=_chose(run, split),
         advice=run.training.advice or "",
         seed=run.recipe.training.seed,
-        audit=() if run.audit is None or split.replace("_", "-") != run.audit.split else run.audit.parts,
+        audit=() if audit is None else audit.parts,
+        left_out=() if audit is None else audit.left_out,
         environment={**environment_facts(run), **_model_facts(run)},
         roots=roots(run.folder, run.recipe),
     )

@@ -62,7 +62,7 @@ def test_a_loss_and_a_better_column_are_said_with_their_intervals() -> None:
 
 def test_where_nothing_is_lost_nothing_is_claimed() -> None:
     loss, ahead = rates(0.8, 0.0, 0.7).findings()
-    assert loss == "With half of the cells missing at random no loss can be told: 0.0 pp accuracy (0.0 to 0.0)."
+    assert loss == "With half of the cells missing at random no loss can be told: 0.0 pp accuracy (−0.9 to +0.9)."
     assert ahead.startswith("At no rate does the best column that is left do measurably better alone")
 
 

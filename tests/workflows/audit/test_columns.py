@@ -13,7 +13,7 @@ from polysense.data.tables.sources import read_table
 from polysense.training.time_plan import Deadline
 from polysense.workflows.audit.columns import measured_contributions
 
-ROWS, COLUMNS = 300, 8
+ROWS, COLUMNS = 900, 8
 
 
 def test_subsets_and_then_rows_are_left_out_for_lack_of_time(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_subsets_and_then_rows_are_left_out_for_lack_of_time(tmp_path: Path) -> 
     fewest = measured_contributions(bundle, table, max_rows=2000, bootstrap=20, seed=0, deadline=none)
     (whole,), (part,) = everything.targets, fewest.targets
     assert whole.num_rows == ROWS
-    assert part.num_rows == 128
+    assert part.num_rows == 400
     assert fewest.num_available == ROWS
     # Each column alone and all but one, which the verdicts are read from, are in both.
     for of, most in ((whole, 128), (part, 40)):
@@ -48,5 +48,5 @@ def test_subsets_and_then_rows_are_left_out_for_lack_of_time(tmp_path: Path) -> 
         assert len([each for each in subsets if len(each) in (1, COLUMNS - 1)]) == 2 * COLUMNS
     assert none.left_out == [
         f"column importance by more than {len(part.subsets)} of {len(whole.subsets)} subsets of the columns",
-        "column importance on more than 128 of 300 rows",
+        "column importance on more than 400 of 900 rows",
     ]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from html_page import Page
 from json_schema import check_by_schema
 
 import polysense
@@ -153,3 +154,15 @@ def test_the_file_is_of_its_schema(trained: Trained) -> None:
     check_by_schema(document, schema)
     assert run.audit is not None
     assert document["targets"]["label"]["findings"] == run.audit.findings("label")
+
+
+def test_an_audit_of_a_table_is_a_page_too(trained: Trained, tmp_path: Path) -> None:
+    run = trained("classification")
+    result = polysense.audit(run.folder, run.folder.parent / "data.csv", output=tmp_path / "out", bootstrap=20)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"audit.json", "audit.html"}
+    page = (tmp_path / "out" / "audit.html").read_text(encoding="utf-8")
+    Page(page)
+    assert "label: Column importance" in page
+    assert all(f"{part.target}: {part.title}" in page for part in result.parts)
+    for folder in (run.folder.parent, tmp_path):
+        assert str(folder) not in page

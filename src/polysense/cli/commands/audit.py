@@ -27,7 +27,8 @@ def audit(
     ] = None,
     by: By = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="A folder for audit.json.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="A folder for audit.json and the page audit.html."),
     ] = None,
     bootstrap: Annotated[
         int, typer.Option(metavar="N", min=0, max=100_000, help="Resamplings for the intervals; 0 leaves them out.")

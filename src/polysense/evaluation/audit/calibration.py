@@ -20,10 +20,11 @@ from polysense.core.binomial import binomial_interval
 from polysense.core.json import JsonValue, json_object
 from polysense.core.metric import Metric
 from polysense.core.registry import task
+from polysense.core.task_spec import Measure
 from polysense.core.unsupported import Unsupported
 from polysense.evaluation.audit.part import AuditInput, AuditPart
 from polysense.evaluation.bootstrap import Interval, interval, metric_interval, multiplicities
-from polysense.evaluation.contribution_result import FEWEST_ROWS
+from polysense.evaluation.contribution_result import FEWEST_ROWS, amount
 from polysense.evaluation.evaluator import TargetScorer
 from polysense.evaluation.metrics.base import ratio
 from polysense.evaluation.target_metrics import metrics_of
@@ -32,6 +33,7 @@ __all__ = ["Calibration", "ReliabilityBin", "equal_count_bins", "measure_calibra
 
 _MOST_BINS = 15
 _ROWS_PER_BIN = 20
+_GAP = Measure("gap", "gap", "pp")
 _FEWEST_OF_EACH = 5  # that came true, and that did not
 
 
@@ -114,7 +116,8 @@ class Calibration(AuditPart):
         where = f"on {self.num:,} {self.split} {self.judgments}"
         low, high = 100 * self.excess.low, 100 * self.excess.high
         if not self.excess.has_bounds or low <= 0 <= high:
-            bounds = f"; the gap is {low:+.1f} to {high:+.1f} pp ({100 * self.confidence:g}% CI)"
+            ends = f"{amount(_GAP, self.excess.low)} to {amount(_GAP, self.excess.high)}"
+            bounds = f"; the gap is {ends} pp ({100 * self.confidence:g}% CI)"
             return [
                 f"Neither overconfidence nor underconfidence is measured {where}: {means}"
                 f"{bounds if self.excess.has_bounds else ''}."

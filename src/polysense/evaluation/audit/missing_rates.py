@@ -16,7 +16,7 @@ import numpy as np
 from polysense.core.task_spec import Measure
 from polysense.evaluation.audit.part import AuditPart
 from polysense.evaluation.audit.wording import UNTOLD, change, is_told, scored
-from polysense.evaluation.bootstrap import Interval, interval, simultaneous
+from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.contribution_result import FEWEST_ROWS
 from polysense.evaluation.variant_scores import VariantScores
 
@@ -152,11 +152,10 @@ def missing_rates(
         shares[i : i + 2] += (rates[i + 1] - rates[i]) / (2 * spread)
 
     def value(combination: np.ndarray) -> Interval:
-        return interval(float(scores.means[0] @ combination), scores.resampled[:, 0, :] @ combination, confidence)
+        return scores.of(combination, confidence)[measure]
 
     def together(combinations: Sequence[np.ndarray]) -> tuple[Interval, ...]:
-        every = np.array(combinations).T
-        return tuple(simultaneous(scores.means[0] @ every, scores.resampled[:, 0, :] @ every, confidence))
+        return tuple(scores.first_together(combinations, confidence))
 
     best = curve(BEST_COLUMN) if columns else []
     return MissingRates(

@@ -30,6 +30,8 @@ def sparkline(values: np.ndarray, width: int, height: int) -> np.ndarray:
     measured = values[np.isfinite(values)]
     low, high = (float(measured.min()), float(measured.max())) if len(measured) else (0.0, 1.0)
     scale = (high - low) or 1.0
+    if len(values) == 1:  # a level for each channel, for a single point can't be seen
+        values = np.repeat(values, 2, axis=0)
     margin = _MARGIN * _OVERSAMPLED
     across = np.linspace(margin, size[0] - margin, len(values))
     for channel, column in enumerate(values.T):

@@ -108,7 +108,10 @@ class SeriesSpec(FileSpec):
         column = SeriesColumn.of(column)
         chosen = items[:most]
         rate = column.steps_per_second
-        lengths = [f"{len(item):,} steps" + (f", {len(item) / rate:.3g} s" if rate else "") for item in chosen]
+        lengths = [
+            f"{len(item):,} {'step' if len(item) == 1 else 'steps'}" + (f", {len(item) / rate:.3g} s" if rate else "")
+            for item in chosen
+        ]
         more = f", and {len(items) - len(chosen)} more" if len(items) > len(chosen) else ""
         return Preview(
             images=[sparkline(item, 2 * side, side // 2) for item in chosen],

@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from polysense.bundle import Bundle, as_bundle
-from polysense.core.files import named_path
+from polysense.core.files import named_path, shown_path
 from polysense.core.json import write_json
 from polysense.core.logs import get_logger, warn_of_each
 from polysense.data.tables.sources import read_table
 from polysense.errors import TableError
 from polysense.evaluation.audit.result import AuditResult
-from polysense.training.time_plan import Deadline
+from polysense.training.time_plan import Deadline, measured_slowness
 from polysense.workflows.audit.columns import measured_contributions
+from polysense.workflows.audit.page import write_audit_page
 from polysense.workflows.audit.parts import MAKERS
 from polysense.workflows.audit.subject import AuditSubject
 from polysense.workflows.baseline_scores import kept_simple_baselines
@@ -33,7 +34,8 @@ AUDIT = "audit.json"
 """The file's name in a run's folder."""
 
 _SHARE = 0.25  # of the training's seconds
-_FEWEST_SECONDS = 2.0
+_FEWEST_SECONDS = 3.0  # on an idle core
+_LONG = 30.0  # seconds, far above the least
 _SHARE_OF_COLUMNS = 0.6  # of an audit's time, for column importance, which the verdict is read from
 _SECONDS_ON_REQUEST = 60.0  # at least, where somebody asked for it
 _MOST_ROWS = 2000  # that contributions are measured on
@@ -41,15 +43,21 @@ _MOST_ROWS = 2000  # that contributions are measured on
 _log = get_logger("polysense.workflows")
 
 
-def audit_deadline(training_seconds: float, *, is_full: bool = False, fewest: float = _FEWEST_SECONDS) -> Deadline:
+def audit_deadline(training_seconds: float, *, is_full: bool = False, fewest: float | None = None) -> Deadline:
     """When an audit must be over: after a quarter of what the training took; a full one never.
 
     Args:
         training_seconds: By the clock, with all that was done to train: features, experts, simple models.
         is_full: Whether it takes the time that it needs.
-        fewest: Seconds that it has at least.
+        fewest: Seconds that it has at least; None: three of an idle core, for a training of seconds says little of how
+            fast the machine is afterwards.
     """
-    return Deadline(math.inf if is_full else max(fewest, _SHARE * training_seconds))
+    if is_full:
+        return Deadline(math.inf)
+    seconds = _SHARE * training_seconds
+    if fewest is None:
+        fewest = _FEWEST_SECONDS * (measured_slowness() if seconds < _LONG else 1.0)
+    return Deadline(max(seconds, fewest))
 
 
 def columns_deadline(budget: Deadline) -> Deadline:
@@ -110,7 +118,7 @@ def audit(
             what it left out.
         split: The part of the table that is audited, as in `evaluate`.
         by: Columns of the table whose values are scored one by one, as in `evaluate`.
-        output: A folder for audit.json; None writes nothing.
+        output: A folder for audit.json and audit.html; None writes nothing.
         root: The folder that media paths are relative to; by default the table's own.
         bootstrap: Resamples for the intervals; 0 gives values only.
         seed: Of every draw.
@@ -165,4 +173,6 @@ def audit(
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / AUDIT, result.as_json())
+        page = write_audit_page(folder, subject, result)
+        _log.info("wrote %s", shown_path(page))
     return result

@@ -37,7 +37,7 @@ __all__ = ["measured_contributions"]
 _SubsetPredictions: TypeAlias = Callable[[Batch, list[frozenset[str]]], Sequence[Mapping[str, Prediction]]]
 
 _MOST_SUBSETS = 128
-_FEWEST_ROWS = 128
+_FEWEST_ROWS = 400
 
 
 def measured_contributions(
