@@ -157,7 +157,14 @@ def test_new_prints_to_a_dash(api: FakeApi, tmp_path: Path, monkeypatch: pytest.
 
 def test_check_fails_where_training_would(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "t.csv", "a.b=1", "-t", "label"]) == 0
-    requested = {"target": ["label"], "task": None, "overrides": ["a.b=1"], "columns": None}
+    requested = {
+        "target": ["label"],
+        "task": None,
+        "overrides": ["a.b=1"],
+        "columns": None,
+        "run": None,
+        "output": None,
+    }
     assert api.calls == [("check", (Path("t.csv"),), requested)]
     assert capsys.readouterr().out.endswith("columns\n")
     api.ok = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from json_schema import check_by_schema
+from markupsafe import escape
 from PIL import Image
 
 import polysense
 from polysense.cli.app import main
 from polysense.core.finding import Finding
+from polysense.core.json import read_json
 from polysense.reports.check import Check
 
 NUM = 90
@@ -80,8 +83,6 @@ def test_a_property_that_tells_the_class_and_a_broken_file_are_found(checked: Ch
 
 
 def test_scripts_get_what_the_schema_says(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import json
-
     arguments = ["check", str(folder / "photos.csv"), "--target", "label"]
     assert main([*arguments, "--json", "--fail-on", "warning"]) == 3
     plain = json.loads(capsys.readouterr().out)
@@ -159,3 +160,26 @@ def test_odd_cells_end_in_no_traceback(cells: list[str], tmp_path: Path) -> None
         check = polysense.check(rows, target=target, columns={"odd": "image"} if target else None)
         assert all(finding.message for finding in check.findings)
         assert all(len(line) <= 80 for line in check.text().splitlines())
+
+
+def test_the_page_shows_findings_first_and_every_column(folder: Path, tmp_path: Path) -> None:
+    check = polysense.check(folder / "photos.csv", target="label", output=tmp_path / "out")
+    page = (tmp_path / "out" / "check.html").read_text(encoding="utf-8")
+    assert page.index('id="findings"') < page.index('id="columns"')
+    for finding in check.findings:
+        assert escape(finding.message.split(";")[0]) in page
+    assert page.count("<img") >= 5
+    assert "http" not in page.replace("http-equiv", "")
+    assert "is cut short" in page
+    plain = read_json(tmp_path / "out" / "check.json", dict)
+    assert plain == json.loads(json.dumps(check.as_json()))
+
+
+def test_hostile_names_are_no_markup(tmp_path: Path) -> None:
+    name = "<script>alert(1)</script>"
+    rows = [{name: i * 1.5, "text": f"<b>{i}</b> {name}", "y": ["a", "<i>b</i>"][i % 2]} for i in range(60)]
+    for target in ("y", None):
+        polysense.check(rows, target=target, output=tmp_path)
+        page = (tmp_path / "check.html").read_text(encoding="utf-8")
+        assert name not in page
+        assert "<i>b" not in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,6 +22,14 @@ def check(
     task: NoTarget = None,
     column: Columns = None,
     inside_only: InsideOnly = False,
+    run: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="A trained run, whose model says which labels are probably wrong."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="A folder for check.json and the page check.html."),
+    ] = None,
     fail_on: Annotated[
         str | None,
         typer.Option(metavar="[warning|error]", help="Exit with 3 if a finding is as bad as that, or worse."),
@@ -40,7 +49,15 @@ def check(
     from polysense import api
 
     with console.reserved_stdout(as_json):
-        result = api.check(source, target=target or None, task=task, overrides=changes, columns=columns)
+        result = api.check(
+            source,
+            target=target or None,
+            task=task,
+            overrides=changes,
+            columns=columns,
+            run=run,
+            output=output,
+        )
     console.write(result.as_json() if as_json else result.text())
     if not result.ok:
         raise typer.Exit(2)

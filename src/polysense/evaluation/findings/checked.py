@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Int8
 
 from polysense.core.modality_spec import ModalitySpec
+from polysense.core.preview import CellPreview
 from polysense.core.registry import modality
 from polysense.core.role import Role
 from polysense.core.sample import Unreadable
@@ -54,6 +55,7 @@ class CheckedColumn:
         properties: Kinds that are no content, such as the format of a file, by what they say: codes as above, and
             their names.
         read: What was decoded; None of values.
+        examples: Some cells as a person sees them, where a page is asked for.
     """
 
     name: str
@@ -66,6 +68,7 @@ class CheckedColumn:
     codes: Int[np.ndarray, " rows"] | None = None
     properties: Mapping[str, tuple[Int[np.ndarray, " rows"], Sequence[str]]] = field(default_factory=dict)
     read: ColumnRead | None = None
+    examples: Sequence[CellPreview] = ()
 
     @property
     def spec(self) -> ModalitySpec:

@@ -67,7 +67,6 @@ class SharedCells(Detector):
         self, checked: CheckedTable, column: CheckedColumn, rows: np.ndarray, groups: Sequence[np.ndarray]
     ) -> Finding:
         numbers, table = checked.rows(rows)
-        total = int(np.count_nonzero(~column.missing & (checked.part_of > 0)))
         shown = [group for group in groups if np.isin(group, rows).any() and _spans(checked, group)]
         return Finding(
             kind="shared_cells",
@@ -75,8 +74,9 @@ class SharedCells(Detector):
             columns=(column.source,),
             rows=numbers,
             table=table,
-            message=f"{column.source}: {len(rows):,} of {total:,} {_held_out(checked)} cells are in training too, "
-            f"in other rows {examples(checked, shown, '=')}",
+            message=f"{column.source}: {counted(len(rows), 'cell')} of {_held_out(checked)} rows are in training "
+            f"too, in other rows {examples(checked, shown, '~')}; near copies were looked for among "
+            f"{checked.num_tried:,} rows",
             action=f"keep the rows of one {column.spec.nouns[0].split()[-1]} in one part of the split, by a column "
             f"that names it: data.split.type=group data.split.column=NAME",
         )
@@ -90,16 +90,15 @@ def _findings(
     sign = "~" if near else "="
     if known:
         numbers, table = checked.rows(np.array(known, dtype=np.int64))
-        total = int(np.count_nonzero(checked.part_of > 0))
         yield Finding(
             kind=f"{near}duplicates_across_splits",
             severity=Severity.WARNING,
             columns=columns,
             rows=numbers,
             table=table,
-            message=f"{len(known):,} of {total:,} {_held_out(checked)} rows are {what} training rows "
-            f"{examples(checked, [group for group in groups if _spans(checked, group)], sign)}, so the score is "
-            f"partly one of memory",
+            message=f"{counted(len(known), 'row')} of {_held_out(checked)} {'is' if len(known) == 1 else 'are'} {what} "
+            f"training rows {examples(checked, [group for group in groups if _spans(checked, group)], sign)}, so the "
+            f"score is partly one of memory",
             action="leave them out of one side, or keep copies together: data.split.type=group with a column that "
             "names what was copied",
         )

@@ -14,26 +14,28 @@ from polysense.evaluation.findings.detector import Detector, counted
 __all__ = ["Missing", "UnreadableCells"]
 
 _MOSTLY = 0.5
-_SHOWN = 3
+_SHOWN, _LISTED = 3, 10
 
 
 class Missing(Detector):
     """Inputs that most rows lack."""
 
-    kinds: ClassVar = {"mostly_missing": "an input that most rows lack"}
+    kinds: ClassVar = {"mostly_missing": "inputs that most rows lack"}
 
     def detect(self, checked: CheckedTable) -> Iterable[Finding]:
-        for column in checked.columns:
-            share = float(column.missing.mean()) if len(checked) else 0.0
-            if share > _MOSTLY:
-                yield Finding(
-                    kind="mostly_missing",
-                    severity=Severity.INFO,
-                    columns=(column.source,),
-                    message=f"{column.name}: {share:.0%} of the cells are missing",
-                    action="look whether they are there under another name or in another folder; else nothing: missing "
-                    "cells are masked",
-                )
+        shares = {column.source: float(column.missing.mean()) for column in checked.columns if len(checked)}
+        lacking = sorted((name for name, share in shares.items() if share > _MOSTLY), key=lambda name: -shares[name])
+        if lacking:
+            listed = ", ".join(f"{name} {shares[name]:.0%}" for name in lacking[:_LISTED])
+            more = f" and {len(lacking) - _LISTED:,} more" if len(lacking) > _LISTED else ""
+            yield Finding(
+                kind="mostly_missing",
+                severity=Severity.INFO,
+                columns=tuple(lacking),
+                message=f"{counted(len(lacking), 'input')} missing in more than half of the rows: {listed}{more}",
+                action="look whether they are there under another name or in another folder; else nothing, for missing "
+                "cells are masked",
+            )
 
 
 class UnreadableCells(Detector):

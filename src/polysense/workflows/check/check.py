@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from polysense.core import registry
+from polysense.core.files import named_path, write_text
 from polysense.core.finding import Finding, Severity
+from polysense.core.json import write_json
 from polysense.core.logs import collected_remarks
 from polysense.core.role import Role
 from polysense.data.column import ColumnProcessor
@@ -16,12 +19,14 @@ from polysense.data.config import DataConfig
 from polysense.data.processor import Processor
 from polysense.data.roles.infer import ColumnGuess, infer
 from polysense.data.tables.sources import Table, read_table
-from polysense.errors import PolysenseError
+from polysense.errors import ConfigError, PolysenseError
 from polysense.evaluation.findings.checked import CheckedTable
 from polysense.evaluation.findings.detectors import detect_all
 from polysense.reports.check import Check
+from polysense.reports.check_page import render_check
 from polysense.workflows.check.examine import ALL, Part, examine, examine_inputs
-from polysense.workflows.check.probabilities import simple_probabilities
+from polysense.workflows.check.facts import column_facts
+from polysense.workflows.check.probabilities import run_probabilities, simple_probabilities
 from polysense.workflows.folds.plan import plan_folds
 from polysense.workflows.prepare import allows_outside, is_recipe, prepare, split_tables
 from polysense.workflows.reading import class_counts, column_readings, column_remarks, processor_remarks, recipe_guesses
@@ -31,6 +36,7 @@ from polysense.workflows.train import fit_processor
 __all__ = ["check"]
 
 _MOST_ROWS = 2_000  # of validation, that are looked at for classes
+_NUM_EXAMPLES = 6  # cells of a column, on the page
 # Cells of a column; what they would be learned from in training changes nothing that is said here.
 _FOR_FEATURES, _FEWEST_FOR_FEATURES, _MOST_FOR_FEATURES = 32, 8, 16_000
 
@@ -42,6 +48,8 @@ def check(
     task: str | None = None,
     overrides: Sequence[str] = (),
     columns: Mapping[str, str] | None = None,
+    run: str | Path | None = None,
+    output: str | Path | None = None,
 ) -> Check:
     """Looks at a table, or at a recipe's table, without training.
 
@@ -51,24 +59,29 @@ def check(
         task: A task without a target column, as for `fit`.
         overrides: `a.b.c=value` changes of the recipe.
         columns: Per column what it is, where the guess is wrong, as for `fit`.
+        run: The folder of a run, whose model says which labels are probably wrong; by default a linear model on
+            simple features does, out of fold.
+        output: A folder for check.json and the page check.html; None writes nothing.
 
     Raises:
-        UserError: The table or the recipe can't be read.
+        UserError: The table or the recipe can't be read, or the folder can't be written.
     """
     if target is None and task is None and not is_recipe(source):
         table = read_table(source, allow_outside=allows_outside(overrides))
         guesses = infer(table, [], overrides=columns, logs=False)
+        if run is not None:
+            raise ConfigError("run: no target is named, whose labels a run could contradict; add --target COLUMN")
         advice = "no target is named: give --target COLUMN to check classes, splits, leaks and every cell"
-        return Check(
+        checked = examine_inputs(table.name, [Part(name=ALL, table=table)], guesses)
+        result = Check(
             table=table.name,
             num_rows=len(table),
             columns=_columns(table, guesses),
             cautions=_cautions(guesses),
             warnings=(*table.remarks, *column_remarks(guesses), advice),
-            findings=_findings(
-                examine_inputs(table.name, [Part(name=ALL, table=table)], guesses), [], [*table.remarks, advice]
-            ),
+            findings=_findings(checked, [], [*table.remarks, advice]),
         )
+        return _written(result, checked, table, output)
     prepared = prepare(source, target=target, task=task, overrides=overrides, columns=columns, logs=False)
     table, config = prepared.table, prepared.recipe.data
     guesses = prepared.guesses or recipe_guesses(table, config)
@@ -86,7 +99,7 @@ def check(
             else:
                 of_reading += more
     splits: dict[str, int] = {}
-    checked: CheckedTable | None = None
+    examined: CheckedTable | None = None
     try:
         with collected_remarks() as of_split:
             if prepared.recipe.evaluation.folds:
@@ -104,7 +117,7 @@ def check(
         for name, column in processor.columns.items():
             marked[name] = _num_marked(table.cells(column.source), column)
         prepared.recipe.model.build(processor.schema)
-        checked = examine(
+        examined = examine(
             table,
             _parts(config, table, tables),
             guesses,
@@ -112,16 +125,18 @@ def check(
             processor,
             is_drawn=_is_drawn(config, bool(prepared.recipe.evaluation.folds)),
             seed=prepared.recipe.training.seed,
+            num_examples=0 if output is None else _NUM_EXAMPLES,
         )
         problems += _unscorable(processor, tables.get("validation"), list(classes))
     except PolysenseError as error:
         if str(error) not in problems:
             problems.append(str(error))
-    if checked is None:  # what stands in the way of reading it stands among the problems
+    if examined is None:  # what stands in the way of reading it stands among the problems
         checked = examine_inputs(table.name, [Part(name=ALL, table=table)], guesses)
     else:
-        checked = replace(checked, probabilities=simple_probabilities(checked))
-    return Check(
+        known = simple_probabilities(examined) if run is None else run_probabilities(examined, table, named_path(run))
+        checked = replace(examined, probabilities=known)
+    result = Check(
         table=table.name,
         num_rows=len(table),
         columns=_columns(table, guesses, marked),
@@ -134,6 +149,17 @@ def check(
         warnings=(*warnings, *of_reading),
         findings=_findings(checked, problems, [*table.remarks, *of_reading]),
     )
+    return _written(result, checked, table, output)
+
+
+def _written(check: Check, checked: CheckedTable, table: Table, output: str | Path | None) -> Check:
+    """The check, of which a folder has the file and the page where one is named."""
+    if output is not None:
+        folder = named_path(output)
+        page = render_check(check, column_facts(checked, table), len(checked.columns))
+        write_json(folder / "check.json", check.as_json())
+        write_text(folder / "check.html", page)
+    return check
 
 
 def _findings(checked: CheckedTable, problems: Sequence[str], remarks: Sequence[str]) -> tuple[Finding, ...]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from polysense.core.preview import CellPreview
 from polysense.core.registry import modality, task
 from polysense.core.sample import Sample, Unreadable
 from polysense.core.schema import Column
@@ -29,6 +30,7 @@ from polysense.data.target import TargetProcessor
 from polysense.errors import ColumnError, DecodeError, PolysenseError
 from polysense.evaluation.findings.checked import CheckedColumn, CheckedTable, CheckedTarget, ColumnRead
 from polysense.presets.features import features_of
+from polysense.reports.previews import preview_cell
 from polysense.workflows.check.columns import codes_of, light_column
 
 __all__ = ["ALL", "Part", "examine", "examine_inputs"]
@@ -73,6 +75,7 @@ class _Reading:
     numbers: dict[str, dict[int, float]] = field(default_factory=dict)
     kinds: dict[int, str] = field(default_factory=dict)
     is_fitted: bool = False
+    examples: list[CellPreview] = field(default_factory=list)
 
 
 def examine_inputs(name: str, parts: Sequence[Part], guesses: Sequence[ColumnGuess], *, seed: int = 0) -> CheckedTable:
@@ -112,6 +115,7 @@ def examine(
     *,
     is_drawn: bool,
     seed: int,
+    num_examples: int = 0,
 ) -> CheckedTable:
     """A table whose preprocessing is fitted.
 
@@ -123,6 +127,7 @@ def examine(
         processor: Fitted.
         is_drawn: Whether the parts were drawn at random, row by row.
         seed: Of every draw.
+        num_examples: Cells of each column that are kept to be shown.
     """
     parts = _bounded(parts)
     tables = [part.table for part in parts]
@@ -135,6 +140,7 @@ def examine(
     num_tried = min(total, max(_FEWEST_TRIED, min(_MOST_TRIED, _MOST_CELLS // max(1, len(columns)))))
     tried = np.unique(np.linspace(0, max(total - 1, 0), num_tried).astype(int))
     readings = _readings(processor, num_tried, total)
+    shown = set(tried[:: max(1, len(tried) // max(1, num_examples))][:num_examples].tolist())
     unreadable: list[Unreadable] = []
     for k, table in enumerate(tables):
         prepared = processor.prepared(table)
@@ -142,6 +148,8 @@ def examine(
             sample = processor.transform(prepared, position - int(ends[k]), with_targets=True)
             unreadable += sample.unreadable
             for own, reading in readings.items():
+                if position in shown:
+                    reading.examples.append(preview_cell(reading.column, prepared, position - int(ends[k]), sample))
                 if sample.values.get(own):
                     _read(reading, prepared, position - int(ends[k]), position, sample, own)
     for reading in readings.values():
@@ -240,7 +248,7 @@ def _fit(reading: _Reading) -> None:
 
 def _with_reading(column: CheckedColumn, reading: _Reading | None, total: int) -> CheckedColumn:
     if reading is None or not reading.positions:
-        return column
+        return column if reading is None else replace(column, examples=reading.examples)
     positions = np.array(reading.positions, dtype=np.int64)
     signatures = None
     is_distinct = column.is_distinct
@@ -270,6 +278,7 @@ def _with_reading(column: CheckedColumn, reading: _Reading | None, total: int) -
         numbers=numbers,
         properties=properties,
         read=ColumnRead(positions=positions, signatures=signatures, features=features),
+        examples=reading.examples,
     )
 
 

@@ -3,19 +3,81 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 
+from polysense.bundle import as_bundle
 from polysense.core.random import fold
+from polysense.data.tables.sources import Table, read_table
+from polysense.errors import SplitError
 from polysense.evaluation.findings.checked import CheckedTable, CheckedTarget, Probabilities
 from polysense.nn.estimators.examples import FitRows, folds_of
 from polysense.nn.estimators.linear import LinearEstimatorConfig
+from polysense.workflows.predict import predict
+from polysense.workflows.table_split import part_of
 
-__all__ = ["simple_probabilities"]
+__all__ = ["run_probabilities", "simple_probabilities"]
 
+_OUT_OF_FOLD = "out_of_fold.csv"
 _FEWEST_ROWS, _FEWEST_OF_CLASS = 100, 5
 _NUM_FOLDS = 5
 _MOST_SECONDS = 20.0
+
+
+def run_probabilities(checked: CheckedTable, table: Table, run: Path) -> Mapping[str, Probabilities]:
+    """Per target with classes what a trained model says of rows that it was not trained on.
+
+    Args:
+        checked: The table as it was read.
+        table: Before the split.
+        run: The run's folder. With folds, each row's prediction by the model that did not see it is there; else the
+            model predicts the rows that its recipe validates and tests on.
+
+    Raises:
+        PolysenseError: There is no trained model in the folder, or it can't read the table.
+    """
+    path = run / _OUT_OF_FOLD
+    if path.is_file():
+        frame = read_table(path).frame
+        words = "the run's models, out of fold"
+    else:
+        frames = [
+            predict(run, table, split=part).frame for part in ("validation", "test") if _has_part(run, table, part)
+        ]
+        if not frames:
+            raise SplitError(
+                f"{run}: its model was trained on all rows of {table.name}; give a run with folds or a split"
+            )
+        frame = pl.concat(frames)
+        words = "the run's model, which was not trained on these rows"
+    of_table = np.array([owner is None for owner in checked.tables])[checked.part_of]
+    place = dict(zip(checked.row_numbers[of_table].tolist(), np.flatnonzero(of_table).tolist(), strict=True))
+    rows = [place.get(int(row), -1) for row in frame["row"]]
+    result = {}
+    for target in checked.targets:
+        names = [f"{target.name}_probability[{name}]" for name in target.classes]
+        if not target.classes or not set(names) & set(frame.columns):
+            continue
+        columns = [
+            frame[name].cast(pl.Float64, strict=False).fill_null(0.0).to_numpy()
+            if name in frame.columns
+            else np.zeros(len(frame))
+            for name in names
+        ]
+        positions, values = np.array(rows, dtype=np.int64), np.stack(columns, axis=1)
+        known = (positions >= 0) & (values.sum(axis=1) > 0)
+        order = np.flatnonzero(known)[np.argsort(positions[known], kind="stable")]
+        result[target.name] = Probabilities(positions=positions[order], values=values[order], words=words)
+    return result
+
+
+def _has_part(run: Path, table: Table, part: str) -> bool:
+    try:
+        return len(part_of(as_bundle(run), table, part)) > 0
+    except SplitError:
+        return False
 
 
 def simple_probabilities(checked: CheckedTable) -> Mapping[str, Probabilities]:
