@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from row_statistics import statistics_of
 
 from polysense.core.task_spec import Measure
-from polysense.evaluation.baselines import UNIMODAL_ENSEMBLE, constant_baseline, unimodal_name
+from polysense.evaluation.baselines import SHUFFLED, UNIMODAL_ENSEMBLE, constant_baseline, unimodal_name
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.contribution_result import (
     ColumnContribution,
@@ -52,11 +52,13 @@ def guesses(truth: np.ndarray, share: float, seed: int) -> np.ndarray:
 
 
 def judged(
-    num_rows: int, shares: tuple[float, float, float, float], seed: int, chose: str | None = ""
+    num_rows: int, shares: tuple[float, float, float, float, float], seed: int, chose: str | None = ""
 ) -> TargetVerdict:
-    """A model, a column alone, an ensemble and a simple model, right in these shares of the rows."""
+    """A model, a column, an ensemble, a simple model and the model on other rows' inputs, right in these shares."""
     truth = np.random.default_rng(seed).integers(0, 3, num_rows)
-    own, single, ensemble, simple = (evaluation(truth, guesses(truth, s, seed + i)) for i, s in enumerate(shares))
+    own, single, ensemble, simple, shuffled = (
+        evaluation(truth, guesses(truth, s, seed + i)) for i, s in enumerate(shares)
+    )
     compared = compare_with_simple(
         own,
         LABEL,
@@ -71,6 +73,7 @@ def judged(
             "constant": constant_baseline(own, bootstrap=60),
             unimodal_name("x"): single,
             UNIMODAL_ENSEMBLE: ensemble,
+            SHUFFLED: shuffled,
         },
         simple_baselines={"label": compared},
         chose=chose,
@@ -82,9 +85,9 @@ shares = st.floats(0, 1)
 
 
 @settings(max_examples=40)
-@given(st.integers(1, 120), st.tuples(shares, shares, shares, shares), st.integers(0, 10_000))
+@given(st.integers(1, 120), st.tuples(shares, shares, shares, shares, shares), st.integers(0, 10_000))
 def test_no_sentence_contradicts_its_intervals(
-    num_rows: int, right: tuple[float, float, float, float], seed: int
+    num_rows: int, right: tuple[float, float, float, float, float], seed: int
 ) -> None:
     verdict = judged(num_rows, right, seed)
     sentence = verdict.sentence()
@@ -109,7 +112,11 @@ def test_no_sentence_contradicts_its_intervals(
         assert rival.gain.value == pytest.approx(verdict.value.value - rival.value.value, abs=1e-9)
         asked = [step for step in verdict.next_steps() if step.endswith("use it.") and rival.name in step]
         assert not asked or expected == "worse than" or any(r.outcome is Outcome.WORSE for r in verdict.rivals)
-    worse = [rival for rival in verdict.rivals if rival.outcome is Outcome.WORSE and rival.rival is not Rival.GUESSING]
+    unused = [step for step in verdict.next_steps() if "the model does as well" in step]
+    (shuffled,) = (rival for rival in verdict.rivals if rival.rival is Rival.SHUFFLED)
+    assert bool(unused) == (shuffled.gain.low <= 0)
+    exempt = (Rival.GUESSING, Rival.SHUFFLED)
+    worse = [rival for rival in verdict.rivals if rival.outcome is Outcome.WORSE and rival.rival not in exempt]
     assert len([step for step in verdict.next_steps() if step.endswith("use it.")]) == len(
         {rival.name for rival in worse}
     )
@@ -123,8 +130,8 @@ def test_what_the_rows_chose_is_said_or_that_they_chose_nothing() -> None:
         ),
         ("", "The test rows chose nothing of the model."),
     ):
-        assert judged(60, (0.9, 0.5, 0.6, 0.4), 0, chose).caveats()[0].startswith(words)
-    assert not any(" chose " in remark for remark in judged(60, (0.9, 0.5, 0.6, 0.4), 0, None).caveats())
+        assert judged(60, (0.9, 0.5, 0.6, 0.4, 0.3), 0, chose).caveats()[0].startswith(words)
+    assert not any(" chose " in remark for remark in judged(60, (0.9, 0.5, 0.6, 0.4, 0.3), 0, None).caveats())
 
 
 def test_of_an_error_less_is_better() -> None:
@@ -194,3 +201,12 @@ def test_a_column_is_told_from_its_own_interval(value: float, half: float, num_r
             assert steps == [f"{between}: it hurts; drop it."]
         case _:
             assert steps == []
+
+
+def test_columns_are_not_judged_by_a_model_that_only_guesses() -> None:
+    truth = np.random.default_rng(0).integers(0, 3, 200)
+    for share, is_judged in ((0.9, True), (0.3, False)):
+        own = evaluation(truth, guesses(truth, share, 1))
+        (verdict,) = verdicts(own, split="test", comparisons={"constant": constant_baseline(own, bootstrap=60)})
+        steps = replace(verdict, columns=("x adds nothing: drop it.",)).next_steps()
+        assert ("x adds nothing: drop it." in steps) == is_judged

@@ -19,6 +19,7 @@ from polysense.evaluation.evaluator import Evaluation, score
 
 __all__ = [
     "CONSTANT",
+    "SHUFFLED",
     "UNIMODAL_ENSEMBLE",
     "baseline_name",
     "baselines_json",
@@ -34,6 +35,8 @@ CONSTANT = "constant"
 UNIMODAL_ENSEMBLE = "Unimodal ensemble"
 """The mean of the predictions of models that each see one column."""
 
+SHUFFLED = "shuffled inputs"
+"""The model itself, given other rows' inputs: of who generates as well from them nothing is owed to the inputs."""
 
 _ONLY = " only (trained separately)"
 

@@ -16,7 +16,7 @@ from typing import Any
 from polysense.core.json import json_object
 from polysense.core.metric import Metric
 from polysense.core.schema import Target
-from polysense.evaluation.baselines import CONSTANT, UNIMODAL_ENSEMBLE, baseline_name, column_of_unimodal
+from polysense.evaluation.baselines import CONSTANT, SHUFFLED, UNIMODAL_ENSEMBLE, baseline_name, column_of_unimodal
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.contribution_result import (
     FEWEST_ROWS,
@@ -54,6 +54,7 @@ class Rival(StrEnum):
     SINGLE = "the best single column trained alone"
     SIMPLE = "the best simple baseline"
     ENSEMBLE = "the ensemble"
+    SHUFFLED = "itself with other rows' inputs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,13 +184,22 @@ class TargetVerdict:
                     steps.append(f"One column trained alone, {rival.name}, is better {_by(rival)}: use it.")
                 case Rival.SIMPLE:
                     steps.append(f"A simple model, {rival.name}, is better {_by(rival)}: use it.")
+                case Rival.SHUFFLED:
+                    pass  # said below, of one that is no better too
                 case Rival.ENSEMBLE:
                     steps.append(f"The ensemble ({rival.name}) is better {_by(rival)}: use it.")
+        beaten = {rival.rival for rival in self.rivals if rival.outcome in (Outcome.NONE, Outcome.WORSE)}
         if any(rival.rival is Rival.GUESSING and rival.outcome is Outcome.NONE for rival in self.rivals):
             steps.append(
                 "The model can't be told from guessing: check that the columns can tell the target, or collect rows."
             )
-        if single is None:  # else this model is not to be used, whatever its columns add to it
+        if Rival.SHUFFLED in beaten:
+            steps.append(
+                "With the files of other rows (all inputs, where there are no files) the model does as well: it does "
+                "not use them. Take a pretrained encoder, train longer, or collect rows."
+            )
+        # Of one that is not to be used, or knows nothing, it does not matter what its columns add.
+        if single is None and Rival.GUESSING not in beaten:
             steps += self.columns
         if self.advice:
             steps.append(f"{_capital(self.advice)}.")
@@ -297,6 +307,8 @@ def _rivals(
     results = []
     if CONSTANT in by_name:
         results.append(_rival(Rival.GUESSING, baseline_name(CONSTANT, target), by_name[CONSTANT], metric))
+    if SHUFFLED in by_name:
+        results.append(_rival(Rival.SHUFFLED, Rival.SHUFFLED, by_name[SHUFFLED], metric))
     simple_scores = () if simple is None else simple.scores
     alone = [(singles[name], by_name[name]) for name in singles]
     alone += [(score.model.name, score) for score in simple_scores if len(score.model.columns) == 1]

@@ -16,7 +16,7 @@ from polysense.errors import TableError
 from polysense.escaping import joined, preformatted, visible
 from polysense.evaluation.audit.groups import Groups, measure_groups
 from polysense.evaluation.audit.part import AuditInput
-from polysense.evaluation.baselines import CONSTANT, baselines_json, constant_baseline
+from polysense.evaluation.baselines import CONSTANT, SHUFFLED, baselines_json, constant_baseline
 from polysense.evaluation.evaluator import Evaluation
 from polysense.evaluation.simple_baselines import TargetBaselines
 from polysense.nn.decoding.options import DecodingOptions
@@ -26,7 +26,7 @@ from polysense.reports.terminal import report_text
 from polysense.workflows.baseline_scores import kept_simple_baselines
 from polysense.workflows.blind_control import shuffled_inputs
 from polysense.workflows.evaluating import within
-from polysense.workflows.scoring import SHUFFLED, evaluate_bundle
+from polysense.workflows.scoring import evaluate_bundle
 from polysense.workflows.table_split import part_of
 
 __all__ = ["Scores", "evaluate"]

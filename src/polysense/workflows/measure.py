@@ -18,6 +18,7 @@ from polysense.core.wrapping import wrapped
 from polysense.data.batches.dataset import TableDataset
 from polysense.data.tables.sources import Table
 from polysense.escaping import joined
+from polysense.evaluation.baselines import SHUFFLED
 from polysense.reports.report import Report, render_markdown, render_report
 from polysense.reports.run_list import VERDICT
 from polysense.reports.terminal import report_text
@@ -33,7 +34,7 @@ from polysense.workflows.reading import kept_reading
 from polysense.workflows.representation.neighbors import write_space_pages
 from polysense.workflows.representation.reconstructions import RECONSTRUCTIONS, write_reconstructions
 from polysense.workflows.run import Run
-from polysense.workflows.scoring import SHUFFLED, add_unimodal, contributed_targets, evaluate_bundle, simple_baselines
+from polysense.workflows.scoring import add_unimodal, contributed_targets, evaluate_bundle, simple_baselines
 
 __all__ = ["measure"]
 

@@ -15,6 +15,7 @@ from polysense.data.batches.dataset import TableDataset
 from polysense.data.tables.sources import Table
 from polysense.evaluation.baselines import (
     CONSTANT,
+    SHUFFLED,
     UNIMODAL_ENSEMBLE,
     constant_baseline,
     ensemble_baseline,
@@ -31,10 +32,7 @@ from polysense.workflows.stored_features import store_for_bundle
 from polysense.workflows.table_split import row_groups
 from polysense.workflows.train import train_model
 
-__all__ = ["SHUFFLED", "add_unimodal", "contributed_targets", "evaluate_bundle", "only_column", "simple_baselines"]
-
-SHUFFLED = "shuffled inputs"
-"""The blind control: the same model with every row's media taken from another row."""
+__all__ = ["add_unimodal", "contributed_targets", "evaluate_bundle", "only_column", "simple_baselines"]
 
 _log = get_logger("polysense.workflows")
 
