@@ -95,7 +95,7 @@ def test_a_stopped_run_goes_on_with_its_samples(table: Path, tmp_path: Path) -> 
     assert {line["row"] for line in lines(parts)} == {line["row"] for line in lines(whole.folder)}
     assert "?" not in {line["predicted"] for line in lines(again.folder)}
     page = (parts / "samples.html").read_text()
-    assert f"the networks of the model delivered are those of epoch {again.training.best_epoch} of 4" in page
+    assert f"epoch {again.training.best_epoch} of 4 was the best of the networks" in page
 
 
 def test_the_delivered_epoch_is_marked_also_where_a_kill_came_before(table: Path, tmp_path: Path) -> None:

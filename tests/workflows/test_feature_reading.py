@@ -91,8 +91,8 @@ def test_what_is_judged_before_simple_models_are_fitted_is_named(run: polysense.
     end = json.loads((run.folder / "log.jsonl").read_text().splitlines()[-1])
     assert end["judged"] == "the networks"
     assert " of the networks " in (run.folder / "train.log").read_text()
-    assert "The networks of the model delivered are those of epoch" in (run.folder / "report.html").read_text()
-    assert "the networks of the model delivered are those of epoch" in (run.folder / "samples.html").read_text()
+    assert "Epoch 1 was the best of the networks on validation" in (run.folder / "report.html").read_text()
+    assert "epoch 1 of 1 was the best of the networks" in (run.folder / "samples.html").read_text()
 
 
 def test_estimators_that_are_not_fitted_read_no_features(table: list[dict[str, Any]], run: polysense.Run) -> None:

@@ -32,7 +32,7 @@ from polysense.nn.head import Head
 from polysense.nn.held_out import HeldOut
 from polysense.nn.model import MultimodalModel
 
-__all__ = ["EnsembleWeights", "fit_ensemble_weights"]
+__all__ = ["EnsembleWeights", "fit_ensemble_weights", "scaled_losses"]
 
 _WORTH = 2.0
 """Nats over all rows that an expert must be worth: by chance one in fifty that explain nothing seems to be."""
@@ -190,6 +190,30 @@ def _weighed_experts(
     if not _falls(before - after, weights):
         fitted = alone
     return torch.cat([fitted[:num], fitted[num] * stacked])
+
+
+def scaled_losses(
+    head: EnsembleHead, experts: Experts, truth: Truth, weights: Float[Tensor, " rows"]
+) -> dict[str, float]:
+    """Per column its expert's mean loss with the best factor on its output; NaN where no row has the column.
+
+    Args:
+        head: Whose experts they are.
+        experts: Of held-out rows.
+        truth: Of the rows.
+        weights: Of the rows.
+    """
+    inner: Head[object] = head.inner
+    results, one = {}, torch.ones(1, dtype=torch.float64)
+    for index, column in enumerate(head.columns):
+        output, present = experts.each[index], experts.present[:, index : index + 1]
+        own = truth.masked(present[:, 0])
+        factor = _fitted(inner, [output], present, own, weights, one, head, sparse=False)
+        scaled = inner.combine([output], (present * factor.to(present.device)).float(), head.space)
+        loss = inner.loss(scaled, own)["loss"]
+        count = float((loss.count * weights).sum())
+        results[column] = float((loss.total * weights).sum()) / count if count else float("nan")
+    return results
 
 
 def _falls(gains: Float[Tensor, " rows"], weights: Float[Tensor, " rows"]) -> bool:

@@ -284,8 +284,13 @@ def _model_facts(run: Run) -> dict[str, str]:
     chosen = info.get("encoders", {}).items()
     return {
         **{f"{'encoder' if name in encoders else 'head'} of {name}": why for name, why in chosen},
+        **({"best epoch of each expert": _listed_epochs(info["expert_epochs"])} if "expert_epochs" in info else {}),
         **{f"calibration of {name}": said for name, said in info.get("calibration", {}).items()},
     }
+
+
+def _listed_epochs(epochs: Mapping[str, int]) -> str:
+    return ", ".join(f"{column} {epoch}" for column, epoch in epochs.items())
 
 
 def _chose(run: Run, split: str) -> str:

@@ -34,6 +34,7 @@ from polysense.data.recipe_paths import path_from
 from polysense.data.tables.sources import Table
 from polysense.data.training_cells import NUM_FOR_FEATURES
 from polysense.evaluation.target_metrics import metrics_of
+from polysense.nn.expert_parts import why_experts_share
 from polysense.nn.held_out import Outputs
 from polysense.nn.model import MultimodalModel
 from polysense.recipe import Recipe
@@ -48,6 +49,7 @@ from polysense.training.time_plan import Deadline, TimeLimit, measured_slowness
 from polysense.training.trainer import Trainer, default_callbacks
 from polysense.workflows.calibration import calibrate, calibrate_on
 from polysense.workflows.estimator_fitting import fit_experts, fits_estimators
+from polysense.workflows.expert_weights import ExpertWeights
 from polysense.workflows.feature_reading import FeatureReading, make_read_features
 from polysense.workflows.finetune.transfer import Start, begin, plan_start
 from polysense.workflows.head_fitting import fit_heads, selection_metrics
@@ -286,7 +288,12 @@ def train_model(
         )
         return varied if stored_views is None else stored_views(varied)
 
-    judged_part = "the networks" if fits_estimators(model) else ""
+    experts_share = why_experts_share(model)
+    own_weights = experts_share is None and validation_set is not None and distributed.world_size == 1
+    judged_part = _judged_part(model, own_weights)
+    expert_weights = ExpertWeights(model, folder, resume=resume) if own_weights else None
+    if experts_share is not None:
+        _log.debug("one best epoch for all of the model: %s", experts_share)
     validate, samples = None, None
     if validation_set is not None:
         validation = Validation(
@@ -300,6 +307,7 @@ def train_model(
             fillers=config.compile,
             resume=resume,
             judged=judged_part,
+            experts=expert_weights,
         )
         samples = validation.samples
 
@@ -345,10 +353,13 @@ def train_model(
     )
     with loader:
         result = trainer.fit(resume=resume)
+    expert_epochs = None
     if samples is not None and distributed.is_main:
         samples.finish(result.best_epoch)
     calibrated: dict[str, str] = {}
     with logged_afterwards(folder / "train.log") if distributed.is_main else nullcontext():
+        if expert_weights is not None:
+            expert_epochs = expert_weights.restore(model)
         outputs = None if judged is None else judged(model)
         experts = fit_experts(model, recipe, data.train, validation_set, distributed, outputs, deadline)
         if recipe.evaluation.simple_baselines and save and distributed.is_main:
@@ -367,6 +378,8 @@ def train_model(
     }
     if resume:
         info["wall_seconds"] = _wall_seconds(folder, info)
+    if expert_epochs:
+        info["expert_epochs"] = dict(expert_epochs)
     if experts.weights:
         info["fusion_weights"] = {target: str(weights) for target, weights in experts.weights.items()}
     if calibrated:
@@ -381,6 +394,13 @@ def train_model(
     if save and distributed.is_main:
         bundle.save(folder / "bundle")
     return bundle, result, [cell for _, cell in sorted(loader.unreadable.items())]
+
+
+def _judged_part(model: MultimodalModel, own_weights: bool) -> str:
+    """The part of the delivered model that validations judge, where it is not all of it."""
+    if fits_estimators(model):
+        return "the networks at one epoch" if own_weights else "the networks"
+    return "all experts at one epoch" if own_weights else ""
 
 
 def _wall_seconds(folder: Path, info: Mapping[str, Any]) -> float:

@@ -28,6 +28,7 @@ from polysense.nn.model import MultimodalModel
 from polysense.reports.sample_log import SampleLog
 from polysense.workflows.blind_control import generates
 from polysense.workflows.evaluating import evaluate_model, fitted_processor
+from polysense.workflows.expert_weights import ExpertWeights
 
 __all__ = ["Validation"]
 
@@ -95,6 +96,7 @@ class Validation:
         fillers: Whether blocks have one shape, which a compiled graph needs.
         resume: Whether the run is resumed.
         judged: The part of the delivered model that is judged, as in `training.run.Run`.
+        experts: What keeps the best weights of each expert, if anything does.
 
     Attributes:
         samples: The rows that are shown.
@@ -113,7 +115,9 @@ class Validation:
         fillers: bool = False,
         resume: bool = False,
         judged: str = "",
+        experts: ExpertWeights | None = None,
     ) -> None:
+        self._experts = experts
         self._model, self._dataset, self._prediction = model, dataset, prediction
         self._rows = _Encoded(model, PredictLoader(dataset, model.schema, prediction=prediction, fillers=fillers))
         self._part: TableDataset | None = None
@@ -130,7 +134,7 @@ class Validation:
     def __call__(self, epoch: int) -> dict[str, float]:
         """The metrics by target/metric, after an epoch, from 1; `loss` is what training adds up, of the same losses."""
         part = self._part
-        losses = self._held_out()
+        losses = self._held_out(epoch)
         evaluation = evaluate_model(
             self._model, self._dataset, generate=part is None, batches=self._rows, encoded=self._rows.tokens
         )
@@ -147,16 +151,18 @@ class Validation:
             self.samples.add(evaluation, epoch)
         return metrics
 
-    def _held_out(self) -> dict[str, float]:
+    def _held_out(self, epoch: int) -> dict[str, float]:
         """Fits the ensembles' weights; the weighted sum of all losses, and each by its name where there are several.
 
-        A loss that compares the rows of a batch with one another is another quantity in other batches: then there is
-        none.
+        Experts that were never better are kept before. A loss that compares the rows of a batch with one another is
+        another quantity in other batches: then there is none.
         """
         model = self._model
         # A loss that compares rows encodes what it compares, and `only` reads heads alone.
         losses = not model.contrasting()
         held_out = read_held_out(model, self._rows, losses=losses, encoded=self._rows.tokens if losses else None)
+        if self._experts is not None:
+            self._experts.update(model, held_out, epoch)
         fit_ensemble_weights(model, held_out, sparse=False)
         known = {name: loss for name, loss in held_out.losses.items() if model.loss_weights.get(name, 0.0) > 0}
         if not known:
