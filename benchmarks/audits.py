@@ -134,14 +134,14 @@ def audited_table(name: str, data: Path, folder: Path, rows: int) -> list[dict[s
     return [_cost(name, run, len(frame)), *_with_half(name, run)]
 
 
-def numbers(name: str, folder: Path, num_columns: int, rows: int = 2000) -> list[dict[str, Any]]:
+def numbers(name: str, folder: Path, num_columns: int, rows: int, epochs: int) -> list[dict[str, Any]]:
     """A table of number columns of which the first two decide."""
     draws = np.random.default_rng(0)
     values = draws.normal(size=(rows, num_columns))
     label = np.where(values[:, 0] + values[:, 1] + draws.normal(0, 0.5, rows) > 0, "yes", "no")
     path = folder / f"{name}.csv"
     pl.DataFrame({**{f"x{i}": values[:, i] for i in range(num_columns)}, "label": label}).write_csv(path)
-    run = _fit(path, "label", folder / name, {}, "data.split.test=0.3", "training.epochs=10")
+    run = _fit(path, "label", folder / name, {}, "data.split.test=0.3", f"training.epochs={epochs}")
     columns = _audit_of(run)["targets"]["label"]["columns"]
     helping = [column["name"] for column in columns if column["verdict"] == "helps"]
     others = [
@@ -361,8 +361,8 @@ def parts(data: Path, folder: Path, rows: int, tables: int) -> dict[str, Callabl
     }
     return {
         **of_tables,
-        "numbers": lambda: numbers("numbers", folder, 8),
-        "wide": lambda: numbers("wide", folder, 150),
+        "numbers": lambda: numbers("numbers", folder, 8, 2000, 10),
+        "wide": lambda: numbers("wide", folder, 150, 1000, 2),
         "noise": lambda: noise(folder, tables),
         "slices": lambda: slices(tables),
         "planted": lambda: planted(tables),

@@ -22,6 +22,9 @@ import pytest
 from PIL import Image
 
 import polysense
+from polysense.core.audit_answers import MistakeGroup
+from polysense.reports.environment import render, render_section
+from polysense.workflows.audit.mistakes import Mistakes, SeenMistake
 
 
 def _of(file: str) -> dict[str, Any]:
@@ -156,6 +159,26 @@ def test_dark_is_dark(chromium: str, pages: dict[str, Path], tmp_path: Path) -> 
 def test_the_page_runs_its_script_under_its_own_policy(chromium: str, pages: dict[str, Path], tmp_path: Path) -> None:
     listed = browse(chromium, tmp_path, "--dump-dom", pages["report"].as_uri())
     assert '<div class="tip"' in listed, "the script has made the place for values"
+
+
+def test_mistakes_are_chosen_by_the_true_class_and_the_predicted_one(chromium: str, tmp_path: Path) -> None:
+    kinds = [("cat", "dog"), ('<i>"', "dog"), ("cat", "owl")]
+    part = Mistakes(
+        target="y",
+        groups=tuple(
+            MistakeGroup(title=f"{true}, {predicted}", total=1, facets={"true class": true, "predicted": predicted})
+            for true, predicted in kinds
+        ),
+        seen=((SeenMistake(row=1, words=""),),) * len(kinds),
+    )
+    page = tmp_path / "mistakes.html"
+    page.write_text(render("base.html.j2").replace("<main>", f"<main>{render_section(part.section())}"), "utf-8")
+    question = """Array.from(page.querySelectorAll("details")).map((node) => !node.hidden)"""
+    for chosen, visible in (("", [True, True, True]), ("cat", [True, False, True]), ('<i>"', [False, True, False])):
+        script = f"""const [truth] = document.querySelectorAll("select");
+            truth.value = {json.dumps(chosen or "all")};
+            truth.dispatchEvent(new Event("change", {{ bubbles: true }}));"""
+        assert asked(chromium, tmp_path, page, question, width=PHONE, script=script) == visible
 
 
 def test_it_is_drawn_and_prints(chromium: str, pages: dict[str, Path], tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ nothing to say.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -121,9 +121,11 @@ class MistakeGroup:
         total: How many there are, of which these are some.
         mistakes: A few of them.
         note: What else is to be said of them.
+        facets: What a page may choose them by, such as the true class and the predicted one; empty: by the title.
     """
 
     title: str
     total: int
     mistakes: Sequence[Mistake] = field(default_factory=tuple)
     note: str = ""
+    facets: Mapping[str, str] = field(default_factory=dict)

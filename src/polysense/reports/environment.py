@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -108,6 +109,7 @@ def _environment() -> Environment:
         "metric_name": metric_name,
         "amount": lambda value, measure: amount(measure, value),
         "lines": lines,
+        "json": lambda value: json.dumps(value, ensure_ascii=False),
         "markdown": markdown,
         "code": markdown_code,
         "data_uri": lambda file, media_type: data_uri(file, media_type),

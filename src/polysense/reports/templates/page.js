@@ -64,19 +64,29 @@
     table.addEventListener("focusout", () => { tip.hidden = true; });
   });
 
-  /* Groups that are told apart by words: a list chooses one. */
+  /* Groups that are told apart by words, such as the true class and the predicted one: a list of each chooses. */
   all("section").forEach((section) => {
-    const groups = all("[data-filter]", section);
-    const names = [...new Set(groups.map((group) => group.dataset.filter))];
-    if (names.length < 2) return;
-    const label = make("label", "Show ");
-    const select = make("select");
-    ["all", ...names].forEach((name) => select.append(make("option", name)));
-    label.append(select);
-    label.className = "filter small";
-    section.insertBefore(label, section.querySelector("h2").nextSibling);
-    select.addEventListener("change", () => {
-      groups.forEach((group) => { group.hidden = select.selectedIndex > 0 && group.dataset.filter !== select.value; });
+    const groups = all("[data-filter]", section).map((node) => ({ node, facets: JSON.parse(node.dataset.filter) }));
+    const place = make("p");
+    place.className = "filter small";
+    const lists = [...new Set(groups.flatMap((group) => Object.keys(group.facets)))].flatMap((name) => {
+      const values = [...new Set(groups.map((group) => group.facets[name]))].filter((value) => value !== undefined);
+      if (values.length < 2) return [];
+      const label = make("label", `${name} `);
+      const select = make("select");
+      ["all", ...values].forEach((value) => select.append(make("option", value)));
+      label.append(select);
+      place.append(label, " ");
+      return [{ name, select, values }];
+    });
+    if (!lists.length) return;
+    section.insertBefore(place, section.querySelector("h2").nextSibling);
+    place.addEventListener("change", () => {
+      const chosen = lists.filter((list) => list.select.selectedIndex > 0);
+      groups.forEach(({ node, facets }) => {
+        node.hidden = chosen.some((list) => facets[list.name] !== list.values[list.select.selectedIndex - 1]);
+        if (chosen.length && !node.hidden) node.open = true;
+      });
     });
   });
 

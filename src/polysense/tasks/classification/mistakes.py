@@ -32,5 +32,6 @@ def mistakes(target: ClassificationTarget, evaluation: Evaluation) -> list[Mista
         worst = rows[np.argsort(-sure[rows], kind="stable")[:_MAX_ROWS]]
         listed = [Mistake(position=int(i), words=f"with probability {sure[i]:.2f}") for i in worst]
         title = f"{target.classes[true]}, predicted as {target.classes[wrong]}"
-        groups.append(MistakeGroup(title=title, total=len(rows), mistakes=listed))
+        facets = {"true class": str(target.classes[true]), "predicted": str(target.classes[wrong])}
+        groups.append(MistakeGroup(title=title, total=len(rows), mistakes=listed, facets=facets))
     return groups

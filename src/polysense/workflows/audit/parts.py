@@ -13,6 +13,7 @@ from polysense.evaluation.audit.residuals import measure_residuals
 from polysense.evaluation.audit.slices import measure_slices
 from polysense.evaluation.audit.subsets import subsets
 from polysense.evaluation.audit.thresholds import measure_thresholds
+from polysense.workflows.audit.known_groups import known_group_parts
 from polysense.workflows.audit.mistakes import measure_mistakes
 from polysense.workflows.audit.novelty import novelty_parts
 from polysense.workflows.audit.probing import probes
@@ -62,6 +63,7 @@ MAKERS: tuple[PartMaker, ...] = (
     _subsets,
     of_statistics(measure_slices),
     _by_columns,
+    known_group_parts,
     measure_mistakes,
     of_statistics(measure_calibration),
     of_statistics(measure_conformal),
