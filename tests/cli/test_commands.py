@@ -173,7 +173,8 @@ def test_check_fails_where_training_would(api: FakeApi, capsys: pytest.CaptureFi
 
 
 def test_evaluate(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", "runs/a", "t.csv", "--bootstrap", "0", "--by", "site", "--by", "device"]) == 0
+    line = ["--bootstrap", "0", "--by", "site", "--by", "device", "--against", "runs/b"]
+    assert main(["evaluate", "runs/a", "t.csv", *line]) == 0
     [(name, arguments, options)] = api.calls
     assert callable(options.pop("progress"))
     assert (name, arguments) == ("evaluate", (Path("runs/a"), Path("t.csv")))
@@ -182,6 +183,7 @@ def test_evaluate(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
         "decoding": None,
         "split": None,
         "by": ["site", "device"],
+        "against": [Path("runs/b")],
         "simple_baselines": True,
         "block_size": None,
         "exact": None,

@@ -22,7 +22,7 @@ from polysense.evaluation.evaluator import Evaluation, TargetScorer
 from polysense.evaluation.significance import Outcome
 from polysense.evaluation.target_metrics import headline_metric
 
-__all__ = ["AVERAGE", "BaselineScore", "SimpleModel", "TargetBaselines", "compare_with_simple"]
+__all__ = ["AVERAGE", "BaselineScore", "SimpleModel", "TargetBaselines", "compare_with_simple", "outcome_of"]
 
 AVERAGE = "average"
 """The mean of the simple models' predictions."""
@@ -206,7 +206,7 @@ def compare_with_simple(
     for model in models:
         gain = float(values[""][0] - values[model.name][0])
         difference = interval(gain, every[""] - every[model.name], evaluation.confidence)
-        outcome = _outcome(difference, metric, counted)
+        outcome = outcome_of(difference, metric, counted)
         scores.append(BaselineScore(model=model, value=measured(model.name), difference=difference, outcome=outcome))
     return TargetBaselines(
         target=target.name,
@@ -220,7 +220,8 @@ def compare_with_simple(
     )
 
 
-def _outcome(difference: Interval, metric: Metric, num_rows: int) -> Outcome:
+def outcome_of(difference: Interval, metric: Metric, num_rows: int) -> Outcome:
+    """What may be said of a model whose metric differs by so much from another's."""
     if num_rows < FEWEST_ROWS or not difference.has_bounds:
         return Outcome.NO_CLAIM
     if difference.low > 0:

@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from polysense.bundle import Bundle, as_bundle
+from polysense.core.files import shown_path
 from polysense.core.logs import get_logger, warn_of_each
 from polysense.core.wrapping import wrapped
 from polysense.data.batches.dataset import TableDataset
 from polysense.data.tables.sources import Table, read_table
-from polysense.errors import TableError
+from polysense.errors import ConfigError, TableError
 from polysense.escaping import joined, preformatted, visible
 from polysense.evaluation.audit.groups import Groups, measure_groups
 from polysense.evaluation.audit.part import AuditInput
 from polysense.evaluation.baselines import CONSTANT, SHUFFLED, baselines_json, constant_baseline
 from polysense.evaluation.evaluator import Evaluation
+from polysense.evaluation.paired import PairedScores, paired_scores
 from polysense.evaluation.simple_baselines import TargetBaselines
 from polysense.nn.decoding.options import DecodingOptions
 from polysense.reports.groups import groups_text
@@ -48,6 +50,7 @@ class Scores:
         no_simple_baselines: Why there are none, in words; "" where there are.
         warnings: Per column what could be read and still means little to the model: categories that it does not know.
         groups: The scores by each column that was named, for each target.
+        against: For each target the other models that were named, paired.
     """
 
     table: str
@@ -58,6 +61,7 @@ class Scores:
     no_simple_baselines: str = ""
     warnings: tuple[str, ...] = ()
     groups: tuple[Groups, ...] = ()
+    against: tuple[PairedScores, ...] = ()
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -74,6 +78,7 @@ class Scores:
             "no_simple_baselines": self.no_simple_baselines or None,
             **self.evaluation.as_summary_json(),
             **({"groups": [{"target": each.target, **each.record()} for each in self.groups]} if self.groups else {}),
+            **({"against": [each.as_json() for each in self.against]} if self.against else {}),
             "warnings": list(self.warnings),
             "unreadable": [cell.as_dict() for cell in self.evaluation.unreadable],
         }
@@ -97,6 +102,8 @@ class Scores:
         lines = report_text(report).splitlines()
         if self.no_simple_baselines:
             lines += ["", *wrapped(f"No simple baselines: {self.no_simple_baselines}.", hanging="  ")]
+        for paired in self.against:
+            lines += ["", *paired.lines()]
         for groups in self.groups:
             lines += ["", *groups_text(groups).splitlines()]
         cells = self.evaluation.unreadable
@@ -117,6 +124,7 @@ def evaluate(
     decoding: DecodingOptions | None = None,
     split: str | None = None,
     by: Sequence[str] = (),
+    against: Sequence[Bundle | str | Path] = (),
     simple_baselines: bool = True,
     block_size: int | None = None,
     exact: bool | None = None,
@@ -135,6 +143,8 @@ def evaluate(
             "all". By default all rows, with a warning if the model is known to have been trained on some of them.
         by: Columns of the table, whether the model reads them or not: every metric is given for each of their values
             too, and the gap between the best and the worst.
+        against: Other bundles, or their folders, that predict the same targets: they are scored on the same rows, and
+            every metric that both have is compared, paired.
         simple_baselines: Whether the simple models that the run's folder keeps are scored beside the model.
         block_size: As in `predict`.
         exact: As in `predict`.
@@ -151,9 +161,12 @@ def evaluate(
             table.require(column, "target column")
     for column in by:
         table.require(column, "column to group by")
+    others = [(_called(other, i), as_bundle(other)) for i, other in enumerate(against)]
+    for name, other in others:
+        _require_alike(loaded, other, name)
     warnings = warn_of_each(_log, loaded.processor.unfamiliar(table))
     blind = shuffled_inputs(table, loaded.schema, seed)
-    total = len(table) * (1 + (blind is not None) + simple_baselines)
+    total = len(table) * (1 + (blind is not None) + simple_baselines + len(others))
     evaluation = evaluate_bundle(loaded, table, bootstrap=bootstrap, seed=seed, progress=within(progress, 0, total))
     if not any(evaluation.num_counted(target.name) for target in loaded.schema.targets):
         cells = "; ".join(str(cell) for cell in evaluation.unreadable[:3])
@@ -166,6 +179,15 @@ def evaluate(
         rest = within(progress, len(table), total)
         baselines[SHUFFLED] = evaluate_bundle(loaded, blind, bootstrap=bootstrap, seed=seed, progress=rest)
     simple, why_none = dict[str, TargetBaselines](), ""
+    paired = list[PairedScores]()
+    for i, (name, other) in enumerate(others):
+        rest = within(progress, len(table) * (1 + (blind is not None) + i), total)
+        theirs = other.with_decoding(decoding).with_blocks(block_size=block_size, exact=exact)
+        scored = evaluate_bundle(theirs, theirs.processor.require_any(table), bootstrap=0, seed=seed, progress=rest)
+        paired += [
+            paired_scores(evaluation, scored, target, name, bootstrap=bootstrap, seed=seed)
+            for target in loaded.schema.targets
+        ]
     if simple_baselines:
         rest = within(progress, total - len(table), total)
         simple, why_none = kept_simple_baselines(
@@ -180,7 +202,27 @@ def evaluate(
         no_simple_baselines=why_none,
         warnings=warnings,
         groups=_groups(loaded, table, evaluation, by, bootstrap, seed),
+        against=tuple(paired),
     )
+
+
+def _called(other: Bundle | str | Path, position: int) -> str:
+    """What another model is called in what is said of it."""
+    if not isinstance(other, Bundle):
+        return str(shown_path(Path(other)))
+    return f"model {position + 1}" if other.folder is None else str(shown_path(other.folder))
+
+
+def _require_alike(bundle: Bundle, other: Bundle, name: str) -> None:
+    """Refuses a model that predicts something else."""
+    theirs = {target.name: target.task for target in other.schema.targets}
+    for target in bundle.schema.targets:
+        if theirs.get(target.name) != target.task:
+            known = ", ".join(f"{each!r} ({kind})" for each, kind in theirs.items())
+            raise ConfigError(
+                f"{name} can't be compared: it predicts {known}, and has no target {target.name!r} ({target.task}); "
+                "name a model that was trained for the same targets"
+            )
 
 
 def _groups(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,6 +28,14 @@ def evaluate(
         ),
     ] = None,
     by: By = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="BUNDLE",
+            help="Another trained model of the same targets, scored on the same rows and compared, paired; may be "
+            "given several times.",
+        ),
+    ] = None,
     bootstrap: Annotated[
         int, typer.Option(metavar="N", min=0, max=100_000, help="Resamplings for the intervals; 0 leaves them out.")
     ] = 1000,
@@ -50,6 +59,7 @@ def evaluate(
             decoding=decoding,
             split=split,
             by=by or (),
+            against=[on_device(other, device) for other in against or ()],
             simple_baselines=simple_baselines,
             block_size=block_size,
             exact=exact,

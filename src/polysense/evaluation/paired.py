@@ -1,0 +1,140 @@
+"""Two models on the same rows: each metric's difference, paired row by row on the same resamples.
+
+Each model's answers are scored as its own target has them, for two that were trained apart may know other classes or
+write with other tokens. Rows count that both can be scored on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from polysense.core.metric import Metric
+from polysense.core.schema import Target
+from polysense.core.wrapping import wrapped
+from polysense.evaluation.bootstrap import Interval, interval, multiplicities
+from polysense.evaluation.evaluator import Evaluation, TargetScorer
+from polysense.evaluation.significance import Outcome
+from polysense.evaluation.simple_baselines import outcome_of
+from polysense.evaluation.target_metrics import headline_metric, reported_metrics
+
+__all__ = ["PairedMetric", "PairedScores", "paired_scores"]
+
+_WORDS = {
+    Outcome.BETTER: "better",
+    Outcome.WORSE: "worse",
+    Outcome.NONE: "not measurably different",
+    Outcome.NO_CLAIM: "no claim",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedMetric:
+    """One metric of both models.
+
+    Attributes:
+        metric: Which one.
+        value: The model's.
+        other: The other model's.
+        difference: The first less the second.
+        outcome: What may be said of the model beside the other.
+    """
+
+    metric: Metric
+    value: float
+    other: float
+    difference: Interval
+    outcome: Outcome
+
+    def as_json(self) -> dict[str, object]:
+        """For a script."""
+        return {
+            "value": self.value, "other": self.other, "difference": self.difference.as_json(), "outcome": self.outcome,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedScores:
+    """A model beside another one.
+
+    Attributes:
+        target: What both predict.
+        other: What the other is called.
+        num_rows: Rows that both were scored on.
+        metrics: Those that both have, the headline first.
+    """
+
+    target: str
+    other: str
+    num_rows: int
+    metrics: tuple[PairedMetric, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """For a script."""
+        return {
+            "target": self.target, "other": self.other, "num_rows": self.num_rows,
+            "metrics": {each.metric.name: each.as_json() for each in self.metrics},
+        }  # fmt: skip
+
+    def lines(self) -> list[str]:
+        """For people, in lines of 80 characters."""
+        rows = f"{self.num_rows:,} {'row' if self.num_rows == 1 else 'rows'}"
+        if not self.metrics:
+            return wrapped(f"{self.target}, against {self.other}: there is no metric that both have on {rows}.")
+        lines = wrapped(f"{self.target}, against {self.other}, paired on {rows}:")
+        for each in self.metrics:
+            name = each.metric.name.replace("_", " ")
+            between = (
+                f" ({each.difference.low:+.3f} to {each.difference.high:+.3f})" if each.difference.has_bounds else ""
+            )
+            text = f"{name} {each.value:.3f}, there {each.other:.3f}: {each.difference.value:+.3f}{between}"
+            lines += wrapped(f"  {text}, {_WORDS[each.outcome]}", hanging="    ")
+        return lines
+
+
+def paired_scores(
+    evaluation: Evaluation, other: Evaluation, target: Target, name: str, *, bootstrap: int = 1000, seed: int = 0
+) -> PairedScores:
+    """Both models' scores and their differences.
+
+    Args:
+        evaluation: Of the model.
+        other: Of the other one, on the same rows, in the same order.
+        target: Of the model; the other one has a target of that name and task.
+        name: What the other is called.
+        bootstrap: Resamples for the intervals; 0 gives values only.
+        seed: Of the resamples.
+    """
+    assert np.array_equal(evaluation.rows, other.rows), "the models were scored on other rows"
+    theirs = next(each for each in other.targets if each.name == target.name)
+    own_rows, other_rows = evaluation.statistics[target.name], other.statistics[target.name]
+    both = own_rows["present"] & other_rows["present"]
+    counted = int(np.count_nonzero(both))
+    if not counted:
+        return PairedScores(target=target.name, other=name, num_rows=0, metrics=())
+    scorers = [
+        TargetScorer(target, {**own_rows, "present": both}),
+        TargetScorer(theirs, {**other_rows, "present": both}),
+    ]
+    clusters = None if evaluation.clusters is None else evaluation.clusters[both]
+    values, others = (scorer(np.ones((1, counted))) for scorer in scorers)
+    headline = headline_metric(target)
+    known = [headline, *(each for each in reported_metrics(target, own_rows) if each.name != headline.name)]
+    shared = [
+        metric
+        for metric in known
+        if all(np.isfinite(part.get(metric.name, np.full(1, np.nan))[0]) for part in (values, others))
+    ]
+    resampled: list[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]] = []
+    for weights in multiplicities(counted, bootstrap, seed, clusters=clusters):
+        mine, beside = (scorer(weights) for scorer in scorers)
+        resampled.append((mine, beside))
+    metrics = []
+    for metric in shared:
+        value, against = float(values[metric.name][0]), float(others[metric.name][0])
+        drawn = [mine[metric.name] - beside[metric.name] for mine, beside in resampled]
+        difference = interval(value - against, np.concatenate(drawn) if drawn else np.zeros(0), evaluation.confidence)
+        outcome = outcome_of(difference, metric, counted)
+        metrics.append(PairedMetric(metric=metric, value=value, other=against, difference=difference, outcome=outcome))
+    return PairedScores(target=target.name, other=name, num_rows=counted, metrics=tuple(metrics))

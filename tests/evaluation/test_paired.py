@@ -1,0 +1,82 @@
+"""Two models on the same rows: the differences are those of their scores, whatever classes each of them knows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from row_statistics import statistics_of
+
+from polysense.evaluation.evaluator import Evaluation, score
+from polysense.evaluation.paired import PairedScores, paired_scores
+from polysense.evaluation.significance import Outcome
+from polysense.tasks.classification.record import ClassificationTarget
+
+LABEL = ClassificationTarget(name="label", columns=("label",), classes=("a", "b", "c"), class_counts=(5, 4, 3))
+TURNED = ClassificationTarget(name="label", columns=("label",), classes=("c", "b", "a", "d"), class_counts=(3, 4, 5, 1))
+
+
+def evaluation(target: ClassificationTarget, truth: list[str], predicted: list[str]) -> Evaluation:
+    """A model that says so, and is fairly sure of it; a truth that it does not know counts nowhere."""
+    number = {name: index for index, name in enumerate(target.classes)}
+    said = np.array([number[each] for each in predicted])
+    known = np.array([number.get(each, -1) for each in truth])
+    sure = np.full((len(truth), len(number)), 0.2 / (len(number) - 1))
+    sure[np.arange(len(truth)), said] = 0.8
+    prediction = {"values": torch.tensor(said), "probabilities": torch.tensor(sure)}
+    statistics = statistics_of(target, prediction, np.maximum(known, 0))
+    statistics["present"] = known >= 0
+    return score([target], np.arange(len(truth)), {target.name: statistics}, bootstrap=50)
+
+
+def answers(num_rows: int, share: float, seed: int, truth: list[str]) -> list[str]:
+    draws = np.random.default_rng(seed)
+    return [each if draws.random() < share else "abc"[draws.integers(0, 3)] for each in truth[:num_rows]]
+
+
+def pair(truth: list[str], mine: list[str], theirs: list[str]) -> PairedScores:
+    return paired_scores(
+        evaluation(LABEL, truth, mine), evaluation(TURNED, truth, theirs), LABEL, "other", bootstrap=200
+    )
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(12, 80), st.floats(0, 1), st.floats(0, 1), st.integers(0, 1000))
+def test_differences_are_those_of_the_scores_and_words_those_of_the_intervals(
+    num_rows: int, own: float, other: float, seed: int
+) -> None:
+    truth = ["abc"[i] for i in np.random.default_rng(seed).integers(0, 3, num_rows)]
+    mine, theirs = answers(num_rows, own, seed + 1, truth), answers(num_rows, other, seed + 2, truth)
+    paired = pair(truth, mine, theirs)
+    assert paired.num_rows == num_rows
+    accuracy = next(each for each in paired.metrics if each.metric.name == "accuracy")
+    assert accuracy.value == pytest.approx(np.mean([a == b for a, b in zip(truth, mine, strict=True)]))
+    assert accuracy.other == pytest.approx(np.mean([a == b for a, b in zip(truth, theirs, strict=True)]))
+    for each in paired.metrics:
+        assert each.difference.value == pytest.approx(each.value - each.other)
+        sign = 1 if each.metric.higher_is_better else -1
+        low, high = sorted((sign * each.difference.low, sign * each.difference.high))
+        expected = Outcome.BETTER if low > 0 else Outcome.WORSE if high < 0 else Outcome.NONE
+        assert each.outcome is expected
+    assert all(len(line) <= 80 for line in paired.lines())
+
+
+def test_the_same_answers_differ_in_nothing_though_classes_have_other_numbers() -> None:
+    truth = [*"abcabcabcabcabcabc"]
+    said = [*"abcabcabcabcaaaaaa"]
+    for each in pair(truth, said, said).metrics:
+        if each.metric.name in ("accuracy", "log_loss"):
+            continue
+        assert each.difference.value == pytest.approx(0, abs=1e-6)
+    accuracy = next(each for each in pair(truth, said, said).metrics if each.metric.name == "accuracy")
+    assert (accuracy.difference.low, accuracy.difference.value, accuracy.difference.high) == (0, 0, 0)
+    assert accuracy.outcome is Outcome.NONE
+
+
+def test_rows_that_only_one_model_can_be_scored_on_count_for_neither() -> None:
+    truth = [*"abcabcabcabc", "d", "d"]
+    paired = pair(truth, [*"abcabcabcabcaa"], [*"abcabcabcabcdd"])
+    assert paired.num_rows == 12
+    assert pair(["d"] * 12, ["a"] * 12, ["d"] * 12).metrics == ()
