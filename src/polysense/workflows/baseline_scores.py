@@ -19,6 +19,7 @@ from polysense.core.batch import Truth
 from polysense.core.error_text import first_line
 from polysense.core.files import shown_path
 from polysense.core.json import read_json
+from polysense.core.logs import get_logger
 from polysense.core.metric import Statistics
 from polysense.core.pytree import concatenate
 from polysense.core.registry import task
@@ -39,7 +40,9 @@ from polysense.workflows.score_statistics import plain_head, score_statistics, t
 from polysense.workflows.simple_baselines import ESTIMATORS, FILE, FOLDER, FORMAT, PROCESSOR, preprocessing_mark
 from polysense.workflows.stored_features import store_for_bundle
 
-__all__ = ["SimpleStatistics", "kept_simple_baselines", "score_simple_baselines", "simple_statistics"]
+__all__ = ["SimpleStatistics", "kept_simple_baselines", "simple_statistics"]
+
+_log = get_logger("polysense.workflows")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -91,6 +94,7 @@ def kept_simple_baselines(
     *,
     bootstrap: int,
     seed: int,
+    chose: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[dict[str, TargetBaselines], str]:
     """The simple models that a run's folder keeps beside its bundle, on any table; or why there are none, in words.
@@ -101,6 +105,7 @@ def kept_simple_baselines(
         evaluation: Of the bundle's model on them.
         bootstrap: Resamples for the intervals; 0 gives values only.
         seed: Of the resamples.
+        chose: Whether these rows also chose something of the trained model.
         progress: Called with the rows that are done and the rows there are.
     """
     if not any(takes_scores(head) for head in bundle.model_config.heads.values()):
@@ -114,15 +119,16 @@ def kept_simple_baselines(
             return {}, "the run fitted none: evaluation.simple_baselines is false, or its rows were judged out of fold"
         return {}, f"the run's folder, beside the bundle, keeps none ({shown_path(folder / FOLDER)} is not there)"
     try:
-        results = score_simple_baselines(
-            bundle, folder, table, evaluation, bootstrap=bootstrap, seed=seed, progress=progress
+        results = _scored_beside(
+            bundle, folder, table, evaluation, bootstrap=bootstrap, seed=seed, chose=chose, progress=progress
         )
     except BundleError as error:
+        _log.warning("no simple baselines: %s", error)
         return {}, str(error)
     return results, "" if results else "none could be fitted on the training rows, or no row here has the target"
 
 
-def score_simple_baselines(
+def _scored_beside(
     bundle: Bundle,
     folder: Path,
     table: Table,
@@ -130,24 +136,9 @@ def score_simple_baselines(
     *,
     bootstrap: int,
     seed: int,
-    chose: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    chose: bool,
+    progress: Callable[[int, int], None] | None,
 ) -> dict[str, TargetBaselines]:
-    """Per target that has simple models these beside the trained one.
-
-    Args:
-        bundle: The trained model.
-        folder: The run's, which `fit_simple_baselines` wrote into.
-        table: The evaluated rows.
-        evaluation: Of the trained model on them.
-        bootstrap: Resamples for the intervals; 0 gives values only.
-        seed: Of the resamples.
-        chose: Whether these rows also chose something of the trained model.
-        progress: Called with the rows that are done and the rows there are.
-
-    Raises:
-        BundleError: What the folder holds is broken, or of another model.
-    """
     results = {}
     for name, each in simple_statistics(bundle, folder, table, progress=progress).items():
         assert np.array_equal(each.rows, evaluation.rows), "the simple models read other rows than the model"
@@ -168,7 +159,13 @@ def score_simple_baselines(
 def simple_statistics(
     bundle: Bundle, folder: Path, table: Table, *, progress: Callable[[int, int], None] | None = None
 ) -> dict[str, SimpleStatistics]:
-    """Per target that has simple models what these say of a table's rows; arguments as above.
+    """Per target that has simple models what these say of a table's rows.
+
+    Args:
+        bundle: The trained model.
+        folder: The run's, which `fit_simple_baselines` wrote into.
+        table: The rows.
+        progress: Called with the rows that are done and the rows there are.
 
     Raises:
         BundleError: What the folder holds is broken, or of another model.

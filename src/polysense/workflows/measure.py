@@ -27,7 +27,7 @@ from polysense.training.time_plan import Deadline
 from polysense.workflows.audit.audit import AUDIT, audit_deadline, audit_subject, columns_deadline
 from polysense.workflows.audit.columns import measured_contributions
 from polysense.workflows.audit.subject import AuditSubject
-from polysense.workflows.baseline_scores import score_simple_baselines
+from polysense.workflows.baseline_scores import kept_simple_baselines
 from polysense.workflows.environment_facts import environment_facts, roots
 from polysense.workflows.folds.scores import OUT_OF_FOLD, FoldScores
 from polysense.workflows.reading import kept_reading
@@ -117,15 +117,10 @@ def measure(
     evaluated_split = held_out[-1] if held_out else None if folds is None else OUT_OF_FOLD
     for name in held_out if config.simple_baselines else ():
         if fits(per_row * len(tables[name]), f"simple baselines on the {name} rows"):
-            run.simple_baselines[name] = score_simple_baselines(
-                run.bundle,
-                run.folder,
-                tables[name],
-                evaluations[name],
-                bootstrap=config.bootstrap,
-                seed=seed,
+            run.simple_baselines[name], _ = kept_simple_baselines(
+                run.bundle, tables[name], evaluations[name], bootstrap=config.bootstrap, seed=seed,
                 chose=name == "validation",
-            )
+            )  # fmt: skip
     is_full, is_audited = run.recipe.audit == "full", run.recipe.audit != "off"
     auditing, trained = time.monotonic(), run.bundle.info.get("wall_seconds", run.training.seconds)
     budget = audit_deadline(trained, is_full=is_full or not is_audited)
