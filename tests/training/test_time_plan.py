@@ -19,7 +19,7 @@ from polysense.training.checkpoint import load_checkpoint
 from polysense.training.config import TrainingConfig
 from polysense.training.run import Run
 from polysense.training.schedule import CosineConfig
-from polysense.training.time_plan import Deadline, Pace, TimeLimit, measured_slowness, steps_that_fit
+from polysense.training.time_plan import Deadline, Pace, TimeLimit, measured_slowness, rows_that_fit, steps_that_fit
 from polysense.training.trainer import Trainer
 
 Make = Callable[..., Trainer]
@@ -47,6 +47,37 @@ def test_a_deadline_says_what_it_leaves_out() -> None:
     assert len(deadline.left_out) == 2
     clock.now += 100
     assert deadline.left == 0
+
+
+def test_an_earlier_deadline_keeps_time_for_what_must_be_written() -> None:
+    clock = Clock()
+    deadline = Deadline(60.0, clock, slowness=2.0)
+    earlier = deadline.reserving(10.0)
+    clock.now += 45
+    assert (deadline.left, earlier.left, earlier.slowness) == (15, 5, 2.0)
+    assert not earlier.allows(6.0, "an audit")
+    assert deadline.left_out == ["an audit (about 6.0 s, 5.0 s were left)"]
+    assert deadline.reserving(100.0).left == 0
+
+
+@given(
+    per_row=st.floats(1e-6, 10), rows=st.integers(1, 100_000), others=st.integers(0, 10_000), views=st.integers(0, 8),
+    seconds=st.floats(0, 10_000),
+)  # fmt: skip
+def test_features_of_as_many_rows_as_half_of_the_time_has_room_for(
+    per_row: float, rows: int, others: int, views: int, seconds: float
+) -> None:
+    deadline = Deadline(seconds, lambda: 0.0)
+    number = rows_that_fit(deadline, per_row, rows, others, views=views)
+    assert min(rows, 32) <= number <= rows
+    if number > 32:
+        assert (number * (1 + views) + others) * per_row <= 0.5 * seconds + 1e-6
+    if number < rows:
+        assert deadline.left_out[0].startswith(f"features of {rows - number:,} of {rows:,} training rows")
+        # One more would not fit, but for the fewest that there are.
+        assert ((number + 1) * (1 + views) + others) * per_row > 0.5 * seconds - 1e-6 or number == 32
+    else:
+        assert not deadline.left_out
 
 
 def test_guesses_are_for_an_idle_core() -> None:

@@ -24,6 +24,7 @@ from tiny_run import TINY
 import polysense
 from polysense.data.batches.dataset import TableDataset
 from polysense.nn.backbone import BackboneEncoder
+from polysense.training import time_plan
 from polysense.workflows.stored_features import store_for_bundle
 
 _NUM_ROWS = 20
@@ -132,6 +133,23 @@ def alike(one: polysense.Run, other: polysense.Run) -> bool:
     mine, yours = weights(one), weights(other)
     assert mine.keys() == yours.keys()
     return all(torch.equal(mine[name], yours[name]) for name in mine) and one.metrics == other.metrics
+
+
+def test_rows_for_whose_features_there_is_no_time_are_not_trained_on(
+    fit: Fit, monkeypatch: pytest.MonkeyPatch, calls: list[int]
+) -> None:
+    monkeypatch.setattr(time_plan, "_FEWEST_ROWS", 4)
+    monkeypatch.setattr(time_plan, "_SHARE_OF_FEATURES", 0.0)
+    run = fit("cut", time="10m")
+    assert any(what.startswith("features of ") and "training rows" in what for what in run.left_out)
+    kept = json.loads((run.folder / "training_rows.json").read_text())
+    assert kept == {"rows": 4}
+    log = (run.folder / "train.log").read_text()
+    assert "fitted on 4 training rows" in log
+    # Resumed, it is the same run: its features are stored by now, and all rows would fit.
+    (run.folder / "verdict.json").unlink()
+    again = fit("cut", resume=True, time="10m")
+    assert weights(again).keys() == weights(run).keys()
 
 
 def test_stored_features_train_and_predict_what_live_ones_do(

@@ -21,9 +21,19 @@ import numpy as np
 from polysense.core.duration import spell_duration
 from polysense.training.run import Run
 
-__all__ = ["Deadline", "Pace", "TimeLimit", "described", "estimate", "measured_slowness", "steps_that_fit"]
+__all__ = [
+    "Deadline",
+    "Pace",
+    "TimeLimit",
+    "described",
+    "estimate",
+    "measured_slowness",
+    "rows_that_fit",
+    "steps_that_fit",
+]
 
 _SHARE_OF_MEASURING = 0.05
+_SHARE_OF_FEATURES, _FEWEST_ROWS = 0.5, 32
 _FEWEST_STEPS = 3
 _FEWEST_PART = 0.1  # of an epoch, that is worth being trained on
 _LEAST_TOLD = 2.0  # seconds of a run without a limit
@@ -92,11 +102,34 @@ class Deadline:
         earlier._noted = self._noted
         return earlier
 
+    def reserving(self, seconds: float) -> Deadline:
+        """An earlier deadline, after which so many seconds are left of this one, with the same list."""
+        earlier = Deadline(max(0.0, self.left - seconds), self._now, slowness=self.slowness)
+        earlier._noted = self._noted
+        return earlier
+
     def part(self, share: float) -> Deadline:
         """A deadline after a share of what is left, with the same list of what was left out."""
         part = Deadline(share * self.left, self._now, slowness=self.slowness)
         part._noted = self._noted
         return part
+
+
+def rows_that_fit(deadline: Deadline, seconds_per_row: float, rows: int, others: int, *, views: int = 0) -> int:
+    """Training rows whose features of frozen networks fit into half of what is left of a run's time.
+
+    Args:
+        deadline: When the run must be over; rows that are left out are noted there.
+        seconds_per_row: Measured.
+        rows: Training rows.
+        others: Held-out rows, which need features too.
+        views: Augmented versions of each training row, which have some of their own.
+    """
+    affordable = int(_SHARE_OF_FEATURES * deadline.left / max(seconds_per_row, 1e-9)) - others
+    number = min(rows, max(_FEWEST_ROWS, affordable // (1 + views)))
+    missing = f"features of {rows - number:,} of {rows:,} training rows, which are not trained on"
+    deadline.note("features", missing if number < rows else "")
+    return number
 
 
 def measured_slowness(now: Callable[[], float] = time.monotonic) -> float:

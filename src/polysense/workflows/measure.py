@@ -41,6 +41,7 @@ __all__ = ["measure"]
 _log = get_logger("polysense.workflows")
 
 _MOST_LEFT_OUT = 2  # things that are listed once more at the end
+_SECONDS_OF_PAGES, _MOST_FOR_PAGES = 2.0, 0.1  # of an idle core, and of all the time at most
 _MOST_SUBSETS = 64  # of the columns; see `evaluation.contribution`
 _COST_OF_SUBSET = 0.1  # of a row's, which is encoded once
 
@@ -72,14 +73,17 @@ def measure(
         deadline: When the run must be over; what does not fit is left out. None: everything is measured.
         folds: What the folds' models say of the training rows.
     """
-    started = time.monotonic()
+    given = deadline
+    if deadline is not None:  # the run's own pages and files must be written before it is over
+        deadline = deadline.reserving(min(_SECONDS_OF_PAGES * deadline.slowness, _MOST_FOR_PAGES * deadline.seconds))
     config, seed, schema = run.recipe.evaluation, run.recipe.training.seed, run.bundle.schema
     held_out = [name for name in ("validation", "test") if name in tables]
-    evaluations = {
-        name: evaluate_bundle(run.bundle, tables[name], bootstrap=config.bootstrap, seed=seed) for name in held_out
-    }
-    num_rows = sum(len(tables[name]) for name in held_out)
-    per_row = (time.monotonic() - started) / max(1, num_rows)
+    evaluations, times = {}, list[float]()
+    for name in held_out:
+        start = time.monotonic()
+        evaluations[name] = evaluate_bundle(run.bundle, tables[name], bootstrap=config.bootstrap, seed=seed)
+        times.append((time.monotonic() - start) / max(1, len(tables[name])))
+    per_row = min(times, default=0.0)  # once its features are stored
     if folds is not None:
         per_row = max(per_row, folds.seconds_per_row)
 
@@ -145,7 +149,7 @@ def measure(
             )
         )
         run.contribution_split = evaluated_split
-    if is_audited and evaluated_split is not None and fits(0.0, "the audit"):
+    if is_audited and evaluated_split is not None and fits(per_row * rows, "the audit"):
         subject = AuditSubject(
             bundle=run.bundle,
             table=tables[evaluated_split],
@@ -163,6 +167,8 @@ def measure(
         )
         run.audit = audit_subject(subject, seconds=time.monotonic() - auditing)
     pages = config.report and evaluated_split is not None and evaluated_split != OUT_OF_FOLD
+    if pages and evaluated_split is not None:
+        pages = fits(per_row * len(tables[evaluated_split]), "pages of neighbors and reconstructions")
     if pages and config.samples and evaluated_split is not None:
         write_reconstructions(
             run.bundle,
@@ -179,7 +185,7 @@ def measure(
             run.bundle, tables[evaluated_split], evaluations[evaluated_split], run.folder, evaluated_split, seed
         )
     # What an audit leaves out stands with it.
-    run.left_out = [*(deadline.left_out if deadline else ()), *(budget.left_out if run.audit is None else ())]
+    run.left_out = [*(given.left_out if given else ()), *(budget.left_out if run.audit is None else ())]
     for what in run.left_out:
         _log.warning("left out for lack of time: %s", what)
     # Every training row is judged out of fold, and its cells are listed once.

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,12 +45,14 @@ from polysense.training.callbacks.text_log import logged_afterwards
 from polysense.training.config import TrainingConfig
 from polysense.training.distributed import Distributed
 from polysense.training.run import TrainResult
-from polysense.training.time_plan import Deadline, TimeLimit, measured_slowness
+from polysense.training.state import has_checkpoint
+from polysense.training.time_plan import Deadline, TimeLimit, measured_slowness, rows_that_fit
 from polysense.training.trainer import Trainer, default_callbacks
 from polysense.workflows.calibration import calibrate, calibrate_on
 from polysense.workflows.estimator_fitting import fit_experts, fits_estimators
 from polysense.workflows.expert_weights import ExpertWeights
 from polysense.workflows.feature_reading import FeatureReading, make_read_features
+from polysense.workflows.feature_time import keep_num_rows, kept_num_rows, sampled, seconds_of_features
 from polysense.workflows.finetune.transfer import Start, begin, plan_start
 from polysense.workflows.head_fitting import fit_heads, selection_metrics
 from polysense.workflows.head_warm_up import warm_up
@@ -231,27 +233,47 @@ def train_model(
     config = recipe.training
     torch.manual_seed(config.seed)
     model = recipe.model.build(schema)
-    rows = [data.train] if validation_set is None else [data.train, validation_set]
+    seconds_of_test = 0.0  # of the features of test rows, which are made afterwards
+    if resume:
+        data = replace(data, train=sampled(data.train, kept_num_rows(folder), config.seed))
 
-    def take_stored() -> None:
+    def with_stored(data: FittedData) -> FittedData:
+        """The data with stored features, and with fewer training rows where there is no time for those of all."""
+        nonlocal seconds_of_test
+        if deadline is not None and distributed.world_size == 1 and not (resume and has_checkpoint(folder)):
+            held_out = sum(len(table) for part, table in tables.items() if part != "train")
+            views = recipe.data.views or 0
+            seconds = seconds_of_features(data.train, config.seed, partial(store, progress=False))
+            number = rows_that_fit(deadline, seconds, len(data.train), held_out, views=views)
+            data = replace(data, train=sampled(data.train, number, config.seed))
+            if save and number < len(tables["train"]):
+                keep_num_rows(folder, number)
+            seconds_of_test = seconds * len(tables.get("test", ()))
+        store([data.train] if validation_set is None else [data.train, validation_set], progress=progress)
+        return data
+
+    start_from = data.start
+
+    def store(rows: Sequence[TableDataset], *, progress: bool) -> None:
         store_features(
             model,
             recipe.model.encoders,
             rows,
-            mode=_store_mode(recipe, distributed, data.start),
+            mode=_store_mode(recipe, distributed, start_from),
             augmented=recipe.data.transforms if recipe.data.views is None else (),
             device=resolve_device(config.device, distributed.local_rank),
             progress=progress,
         )
 
-    make_read_features(model, rows)
+    make_read_features(model, [data.train] if validation_set is None else [data.train, validation_set])
     # What heads are fitted on is read from the store too; unless another model's networks are yet to come.
     if data.start is None:
-        take_stored()
+        data = with_stored(data)
     fit_heads(model, data.train, config.seed, prediction=recipe.prediction)
     started = begin(model, recipe, data.start, folder, write=distributed.is_main)
     if data.start is not None:
-        take_stored()
+        data = with_stored(data)
+    rows = [data.train] if validation_set is None else [data.train, validation_set]
     transforms = {name: transform.create(schema.column(name)) for name, transform in recipe.data.transforms.items()}
     stored_views, read = None, data.train
     if recipe.data.views is not None and data.train.stored.keys() & transforms.keys():
@@ -343,7 +365,8 @@ def train_model(
             deadline=deadline,
             name="training" if name is None else name,
             rows_afterwards=rows_afterwards(recipe, tables),
-            fixed_seconds=min(_SECONDS_AFTERWARDS * deadline.slowness, _MOST_AFTERWARDS * deadline.seconds)
+            fixed_seconds=seconds_of_test
+            + min(_SECONDS_AFTERWARDS * deadline.slowness, _MOST_AFTERWARDS * deadline.seconds)
             + min(
                 expected_seconds(model, recipe, len(data.train)) * deadline.slowness,
                 _MOST_FOR_ESTIMATORS * deadline.seconds,
@@ -363,7 +386,8 @@ def train_model(
         outputs = None if judged is None else judged(model)
         experts = fit_experts(model, recipe, data.train, validation_set, distributed, outputs, deadline)
         if recipe.evaluation.simple_baselines and save and distributed.is_main:
-            fit_simple_baselines(model, recipe, data.train, folder, experts, deadline)
+            rest = None if deadline is None else deadline.reserving(seconds_of_test)
+            fit_simple_baselines(model, recipe, data.train, folder, experts, rest)
         if judged is not None:
             calibrated = calibrate_on(model, judged(model), "out-of-fold")
         elif validation_set is not None:
