@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from polysense.core.batch import ValueTruth
 from polysense.nn.head import Logits
@@ -32,7 +33,10 @@ def test_the_temperature_undoes_a_factor_and_changes_no_class(factor: float) -> 
     truth = ValueTruth(values=classes, present=torch.ones(4_000, dtype=torch.bool))
     said = head.calibrate(Logits(factor * logits), truth, torch.ones(4_000))
     assert float(head.temperature) == pytest.approx(factor, rel=0.08)
-    assert said == f"temperature {float(head.temperature):.2f}"
+    before_loss, after_loss = (F.cross_entropy(factor * logits / each, classes) for each in (1.0, head.temperature))
+    assert after_loss <= before_loss
+    expected = f"with which their log loss is {after_loss:.3f} in place of {before_loss:.3f}"
+    assert said == f"temperature {float(head.temperature):.2f}, {expected}"
     after = head.arrays(Logits(factor * logits))
     assert torch.equal(after["values"], before["values"])
     torch.testing.assert_close(after["probabilities"], logits.softmax(dim=1), atol=0.03, rtol=0)

@@ -112,8 +112,8 @@ class ClassificationHead(Head[Logits], config=ClassificationHeadConfig):
         )
         if temperature is None:
             return None
-        self.temperature.fill_(temperature)
-        return f"temperature {temperature:.2f}"
+        self.temperature.fill_(temperature.value)
+        return str(temperature)
 
     def arrays(self, output: Logits) -> dict[str, Tensor]:
         probabilities = (output.values.float() / self.temperature).softmax(dim=-1)

@@ -89,8 +89,8 @@ class MultilabelHead(Head[Logits], config=MultilabelHeadConfig):
         )
         if temperature is None:
             return None
-        self.temperature.fill_(temperature)
-        return f"temperature {temperature:.2f}"
+        self.temperature.fill_(temperature.value)
+        return str(temperature)
 
     def arrays(self, output: Logits) -> dict[str, Tensor]:
         probabilities = self.sigmoid(output.values.float() / self.temperature)
