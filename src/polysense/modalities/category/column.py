@@ -94,9 +94,14 @@ class CategoryProcessor(ColumnProcessor):
 
     def _fit(self, cells: TrainingCells, root: Path, requirements: Requirements) -> CategoryColumn:
         requirements = CategoryRequirements.of(requirements)
-        keys = cells.read(self.name, "categories", lambda cell, _: category_key(cell))
-        counts = Counter(key for key in keys if key is not None)
-        note = unified_note(item for item, _ in cells.items())
+        values = list(cells.values())
+        texts = Counter(value for value in values if isinstance(value, str))
+        if texts and texts.total() == len(values):  # each text is looked at once, and no cell can fail
+            counts = _key_counts(texts)
+        else:
+            keys = cells.read(self.name, "categories", lambda cell, _: category_key(cell))
+            counts = Counter(key for key in keys if key is not None)
+        note = None if all(map(str.isascii, texts)) else unified_note(texts.elements())
         self.warnings = () if note is None else (note,)
         buckets, hashes = self._hashing(requirements)
         if buckets is not None:
@@ -104,7 +109,7 @@ class CategoryProcessor(ColumnProcessor):
             return CategoryColumn(name=self.name, num_categories=buckets + 1, num_hashes=hashes, collision_rate=rate)
         frequent = (key for key, count in counts.items() if count >= self.config.min_count)
         categories = sorted(frequent, key=lambda key: (-counts[key], key))
-        spelled = _spellings(item for item, _ in cells.items())
+        spelled = _spellings(texts)
         return CategoryColumn(
             name=self.name,
             num_categories=1 + len(categories),
@@ -207,14 +212,22 @@ class CategoryProcessor(ColumnProcessor):
         return f"{unknown:.0%} of its cells hold a category that its encoder does not know: they all look the same"
 
 
-def _spellings(values: Iterable[object]) -> dict[str, str]:
+def _key_counts(texts: Mapping[str, int]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for text, count in texts.items():
+        key = category_key(text)
+        if key is not None:
+            counts[key] += count
+    return counts
+
+
+def _spellings(texts: Mapping[str, int]) -> dict[str, str]:
     """Per category that the training table mostly spells otherwise than its key ("True" for true), how."""
     counts: Counter[tuple[str, str]] = Counter()
-    for value in values:
-        if isinstance(value, str):
-            key = category_key(value)
-            if key is not None:
-                counts[key, unified(value)] += 1
+    for text, count in texts.items():
+        key = category_key(text)
+        if key is not None:
+            counts[key, unified(text)] += count
     usual: dict[str, str] = {}
     for (key, text), _ in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])):
         usual.setdefault(key, text)
