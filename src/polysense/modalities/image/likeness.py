@@ -1,7 +1,8 @@
-"""Likeness of images: the signs of the gradients of a small copy, per channel, as difference hashes have them.
+"""Likeness of images: the signs of the gradients of a small copy, per channel, as difference hashes have them, and of
+its colors.
 
-Per channel, because icons of one shape in two colors are two icons; with a dead zone, because the sign of what is flat
-is noise of the file format.
+Colors are the signs of the differences of channels, because a brown box and a gray one on white have gradients of the
+same signs; all have a dead zone, because the sign of what is flat or gray is noise of the file format.
 """
 
 from __future__ import annotations
@@ -15,17 +16,21 @@ from polysense.core.schema import Column
 
 __all__ = ["LIKENESS", "gradient_signs"]
 
-_SIDE = 13  # pixels of the small copy, so 2 * 12 * 13 gradients a channel
-_FLAT = 4.0  # of 255, below which a gradient is none
+_SIDE = 13  # pixels of the small copy, so 2 * 12 * 13 gradients and 13 * 13 colors a channel
+_FLAT, _GRAY = 4.0, 12.0  # of 255, below which a gradient or a difference of channels is none
 _THRESHOLD = 0.85
 
 
 def gradient_signs(pixels: np.ndarray) -> np.ndarray:
     """int8 [components] of uint8 [channels, height, width]."""
     small = _shrunk(_shrunk(pixels.astype(np.float32), 1), 2)
-    gradients = [np.diff(small, axis=1).ravel(), np.diff(small, axis=2).ravel()]
-    values = np.concatenate(gradients)
-    return np.asarray(np.sign(values) * (np.abs(values) >= _FLAT), dtype=np.int8)
+    gradients = np.concatenate([np.diff(small, axis=1).ravel(), np.diff(small, axis=2).ravel()])
+    colors = (small - np.roll(small, 1, axis=0)).ravel()  # nothing where there is one channel
+    return np.concatenate([_signs(gradients, _FLAT), _signs(colors, _GRAY)])
+
+
+def _signs(values: np.ndarray, least: float) -> np.ndarray:
+    return np.asarray(np.sign(values) * (np.abs(values) >= least), dtype=np.int8)
 
 
 def _shrunk(values: np.ndarray, axis: int) -> np.ndarray:
