@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from polysense.core.audit_answers import ClassProbabilities, RowScore
+from polysense.core.audit_answers import ClassProbabilities, ConformalSets, RowScore
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.modality_spec import ModelSize
 from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, Explained, Measure, TaskPreset
-from polysense.core.unsupported import Unsupported
 from polysense.core.value_task import ValueTaskSpec
+from polysense.tasks.multilabel.conformal import outer_sets
 from polysense.tasks.multilabel.metrics import MultilabelScorer, multilabel_metrics
 from polysense.tasks.multilabel.record import MultilabelTarget
 
@@ -64,7 +64,6 @@ class MultilabelSpec(ValueTaskSpec[MultilabelTarget]):
     contribution = _Contribution()
     explained = _Explained()
     sample_outputs = "polysense.tasks.multilabel.sample_output:sample_outputs"
-    conformal = Unsupported("sets of labels of which several are true are not made yet")
     mistakes = "polysense.tasks.multilabel.mistakes:mistakes"
 
     def preset(self, size: ModelSize, delimiter: str | None) -> TaskPreset:
@@ -129,6 +128,12 @@ class MultilabelSpec(ValueTaskSpec[MultilabelTarget]):
         """The F1 of a row's own labels."""
         values = np.where(statistics["present"], _f1_of_rows(statistics), np.nan)
         return RowScore(name="per-row F1", higher_is_better=True, values=values)
+
+    def conformal(
+        self, target: MultilabelTarget, calibration: Statistics, judged: Statistics, level: float
+    ) -> Sequence[ConformalSets]:
+        """Sets that hold every label of a row."""
+        return [outer_sets(calibration, judged, level)]
 
     def class_probabilities(self, target: MultilabelTarget, statistics: Statistics) -> ClassProbabilities:
         """Of every label of every row whether the row has it."""
