@@ -151,6 +151,19 @@ def test_wrong_labels_are_found_by_a_simple_model() -> None:
     assert len(set(finding.rows) - wrong) <= 3
 
 
+def test_of_a_long_table_a_sample_is_compared_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    from polysense.workflows.check import examine
+
+    rows = [{"x": i * 0.37 % 1, "y": "ab"[i % 2]} for i in range(300)]
+    assert not any("rows were compared" in each.message for each in polysense.check(rows, target="y").findings)
+    monkeypatch.setattr(examine, "MOST_ROWS", 100)
+    for target in ("y", None):
+        findings = polysense.check(rows, target=target).findings
+        assert [each.message for each in findings if "rows were compared" in each.message] == [
+            "100 of 300 rows were compared for findings, spread evenly"
+        ]
+
+
 @pytest.mark.parametrize(
     "cells", [["", "\x00", "a" * 100_000, "=1+1", "🦊" * 50], ["../../etc/passwd", "/dev/zero"] * 3]
 )

@@ -79,7 +79,7 @@ def check(
             columns=_columns(table, guesses),
             cautions=_cautions(guesses),
             warnings=(*table.remarks, *column_remarks(guesses), advice),
-            findings=_findings(checked, [], [*table.remarks, advice]),
+            findings=_findings(checked, len(table), [], [*table.remarks, advice]),
         )
         return _written(result, checked, table, output)
     prepared = prepare(source, target=target, task=task, overrides=overrides, columns=columns, logs=False)
@@ -136,6 +136,7 @@ def check(
     else:
         known = simple_probabilities(examined) if run is None else run_probabilities(examined, table, named_path(run))
         checked = replace(examined, probabilities=known)
+    num_rows = len(table) if examined is None else sum(splits.values())
     result = Check(
         table=table.name,
         num_rows=len(table),
@@ -147,7 +148,7 @@ def check(
         num_tried=checked.num_tried,
         problems=tuple(problems),
         warnings=(*warnings, *of_reading),
-        findings=_findings(checked, problems, [*table.remarks, *of_reading]),
+        findings=_findings(checked, num_rows, problems, [*table.remarks, *of_reading]),
     )
     return _written(result, checked, table, output)
 
@@ -162,9 +163,20 @@ def _written(check: Check, checked: CheckedTable, table: Table, output: str | Pa
     return check
 
 
-def _findings(checked: CheckedTable, problems: Sequence[str], remarks: Sequence[str]) -> tuple[Finding, ...]:
-    """All of them, the worst first: what stands in the way of training before everything else."""
+def _findings(
+    checked: CheckedTable, num_rows: int, problems: Sequence[str], remarks: Sequence[str]
+) -> tuple[Finding, ...]:
+    """All of them, the worst first: what stands in the way of training before everything else.
+
+    Args:
+        checked: What detectors look at.
+        num_rows: Of which so many rows were there to look at.
+        problems: What stands in the way of training.
+        remarks: What else is to be said of how the table is read.
+    """
     blocking = [Finding(kind="problem", severity=Severity.ERROR, message=problem) for problem in problems]
+    if len(checked) < num_rows:
+        remarks = [*remarks, f"{len(checked):,} of {num_rows:,} rows were compared for findings, spread evenly"]
     detected = detect_all(checked)
     said = {finding.message for finding in detected}
     notes = [
