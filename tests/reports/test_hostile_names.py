@@ -16,6 +16,7 @@ import torch
 from html_page import HOSTILE, assert_harmless
 from row_statistics import Texts, statistics_of
 
+from polysense.core.finding import Finding, Severity
 from polysense.core.preview import CellPreview
 from polysense.core.sample import SourceInfo, Unreadable
 from polysense.core.schema import Schema, Target
@@ -27,6 +28,9 @@ from polysense.evaluation.few_shot import RANDOM, TRAINED, FewShot, Score
 from polysense.evaluation.simple_baselines import SimpleModel, TargetBaselines, compare_with_simple
 from polysense.modalities.number.record import NumberColumn
 from polysense.reports import environment
+from polysense.reports.check import Check
+from polysense.reports.check_page import render_check
+from polysense.reports.column_facts import ColumnFacts, Distribution
 from polysense.reports.comparison import render_comparison
 from polysense.reports.embedding_map import Layout, MapPoint, render_map
 from polysense.reports.environment import render
@@ -124,6 +128,27 @@ def hostile_report() -> Report:
     )
 
 
+def check() -> str:
+    column = {"name": HOSTILE, "role": "input", "type": "text", "missing": 0.5, "reason": HOSTILE}
+    findings = [
+        Finding(
+            kind="drift", severity=each, columns=(HOSTILE,), rows=(1, 2), table=HOSTILE, message=HOSTILE, action=HOSTILE
+        )
+        for each in Severity
+    ]
+    unreadable = Unreadable(reason=HOSTILE, source=SourceInfo(table=HOSTILE, row=3, column=HOSTILE))
+    found = Check(
+        table=HOSTILE, num_rows=9, columns=[column], classes={HOSTILE: {HOSTILE: 3, "b": 1}}, splits={HOSTILE: 9},
+        unreadable=(unreadable,), num_tried=9, problems=(HOSTILE,), warnings=(HOSTILE,), findings=tuple(findings),
+    )  # fmt: skip
+    length = Distribution(name=HOSTILE, num=9, quantiles=(0.0, 1.0, 2.0, 3.0, 4.0), counts=(1, 2), bounds=(0.0, 4.0))
+    facts = ColumnFacts(
+        name=HOSTILE, num_missing=1, num_rows=9, unreadable=[(HOSTILE, 1)], distributions=[length],
+        values=[(HOSTILE, 3)], num_values=2, examples=[CELL, ABSENT],
+    )  # fmt: skip
+    return render_check(found, [facts], 3)
+
+
 def comparison() -> str:
     values = {"test": {seed: {"a/accuracy": 0.5 + 0.1 * seed, "a/loss": 0.5} for seed in range(3)}}
     entries = [
@@ -210,6 +235,7 @@ def sections() -> str:
 
 
 PAGES: dict[str, Callable[[], str]] = {
+    "check.html.j2": check,
     "comparison.html.j2": comparison,
     "embedding_map.html.j2": embedding_map,
     "few_shot.html.j2": few_shot,
