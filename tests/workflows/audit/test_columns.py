@@ -4,34 +4,43 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
 import polysense
 from polysense.bundle import load
+from polysense.core.batch import Batch
 from polysense.data.tables.sources import read_table
+from polysense.nn.model import MultimodalModel
 from polysense.training.time_plan import Deadline
+from polysense.workflows.audit import columns
 from polysense.workflows.audit.columns import measured_contributions
 
 ROWS, COLUMNS = 900, 8
 
 
-def test_subsets_and_then_rows_are_left_out_for_lack_of_time(tmp_path: Path) -> None:
+def trained(folder: Path, num_rows: int, num_columns: int) -> Path:
+    """A table of numbers of which the first decides, and a model of it in `run` beside it."""
     draws = np.random.default_rng(0)
-    values = draws.normal(size=(ROWS, COLUMNS))
-    path = tmp_path / "table.csv"
+    values = draws.normal(size=(num_rows, num_columns))
+    path = folder / "table.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow([*(f"x{i}" for i in range(COLUMNS)), "label"])
+        writer.writerow([*(f"x{i}" for i in range(num_columns)), "label"])
         writer.writerows([*row, "yes" if row[0] > 0 else "no"] for row in values)
     overrides = [
         "model.heads.label={type: classification}", "evaluation.simple_baselines=false", "evaluation.report=false",
         "evaluation.contribution=false", "evaluation.samples=0", "training.epochs=1", "training.tensorboard=false",
         "audit=off",
     ]  # fmt: skip
-    polysense.fit(
-        path, target="label", preset="fast", output=tmp_path / "run", overrides=overrides, progress=False
-    )  # fmt: skip
+    polysense.fit(path, target="label", preset="fast", output=folder / "run", overrides=overrides, progress=False)
+    return path
+
+
+def test_subsets_and_then_rows_are_left_out_for_lack_of_time(tmp_path: Path) -> None:
+    path = trained(tmp_path, ROWS, COLUMNS)
     bundle, table = load(tmp_path / "run"), read_table(path)
     everything = measured_contributions(bundle, table, max_rows=2000, bootstrap=20, seed=0, deadline=Deadline(600.0))
     none = Deadline(0.0)
@@ -50,3 +59,27 @@ def test_subsets_and_then_rows_are_left_out_for_lack_of_time(tmp_path: Path) -> 
         f"column importance by more than {len(part.subsets)} of {len(whole.subsets)} subsets of the columns",
         "column importance on more than 400 of 900 rows",
     ]
+
+
+def test_rows_of_a_wide_table_go_through_the_model_many_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = trained(tmp_path, 100, 17)
+    bundle, table = load(tmp_path / "run"), read_table(path)
+    sizes: list[int] = []
+    predict = MultimodalModel.predict
+
+    def counted(self: MultimodalModel, batch: Batch, *arguments: Any, **options: Any) -> Any:
+        sizes.append(len(batch))
+        return predict(self, batch, *arguments, **options)
+
+    monkeypatch.setattr(MultimodalModel, "predict", counted)
+    (large,) = measured_contributions(bundle, table, max_rows=100, bootstrap=20, seed=0).targets
+    assert sizes == [128], "one block, no larger than its rows ask for"
+    monkeypatch.setattr(columns, "MOST_COLUMNS", 17)
+    (small,) = measured_contributions(bundle, table, max_rows=100, bootstrap=20, seed=0).targets
+    assert sizes[1:] == [32] * 4
+    for one, other in zip(large.columns, small.columns, strict=True):
+        for measure in large.measures:
+            assert one.drop[measure].value == pytest.approx(other.drop[measure].value, abs=1e-5)
+            assert one.shapley[measure].value == pytest.approx(other.shapley[measure].value, abs=1e-5)

@@ -18,19 +18,36 @@ from polysense.core.tokens import Tokens
 from polysense.nn.model import MultimodalModel
 from polysense.workflows.audit.changes import Encoded
 
-__all__ = ["num_stacked", "predict_variants"]
+__all__ = ["BLOCK", "MOST_COLUMNS", "num_stacked", "predict_variants", "rows_together"]
 
 _MOST_TOKENS = 2**15  # in one call; activations of a small transformer's then take some hundred MB
 _MOST_VARIANTS = 64
-_MOST_COLUMNS = 16  # joining the tensors of more takes as long as it saves
+_MOST_ROWS = 512
+
+BLOCK = 32
+"""Rows of which blocks are multiples."""
+
+MOST_COLUMNS = 16
+"""Of a table whose variants are stacked; joining the tensors of more takes as long as it saves."""
 
 
 def num_stacked(tokens: Mapping[str, Tokens]) -> int:
     """Variants of a batch that go into one call; 1 for a large model or a wide table."""
-    if len(tokens) > _MOST_COLUMNS:
+    if len(tokens) > MOST_COLUMNS:
         return 1
     size = sum(each.mask.numel() for each in tokens.values())
     return min(_MOST_VARIANTS, max(1, _MOST_TOKENS // max(size, 1)))
+
+
+def rows_together(tokens: Mapping[str, Tokens]) -> int:
+    """Rows of a wide table that go into one call in place of variants: a multiple of 32.
+
+    Args:
+        tokens: Of some rows.
+    """
+    num_rows = len(next(iter(tokens.values())).mask)
+    size = sum(each.mask.numel() for each in tokens.values()) / max(num_rows, 1)
+    return max(1, min(_MOST_ROWS, int(_MOST_TOKENS / max(size, 1))) // BLOCK) * BLOCK
 
 
 def predict_variants(
