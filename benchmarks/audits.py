@@ -330,7 +330,7 @@ def _command(folder: Path, *arguments: str) -> dict[str, float]:
     log = folder / "commands.log"
     launcher = [sys.executable, "-m", "defaults_scripts.cost", str(log), sys.executable, "-m", "polysense", *arguments]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    process = subprocess.run(launcher, capture_output=True, text=True, check=True, env=environment)
+    process = subprocess.run(launcher, capture_output=True, encoding="utf-8", check=True, env=environment)
     cost: dict[str, float] = json.loads(process.stdout)
     if cost["status"]:
         raise SystemExit(f"polysense {' '.join(arguments)} ended with {cost['status']}, see {log}")

@@ -40,7 +40,7 @@ from polysense.workflows.score_statistics import plain_head, score_statistics, t
 from polysense.workflows.simple_baselines import ESTIMATORS, FILE, FOLDER, FORMAT, PROCESSOR, preprocessing_mark
 from polysense.workflows.stored_features import store_for_bundle
 
-__all__ = ["SimpleStatistics", "kept_simple_baselines", "simple_statistics"]
+__all__ = ["SimpleStatistics", "kept_simple_baselines", "no_simple_baselines", "simple_statistics"]
 
 _log = get_logger("polysense.workflows")
 
@@ -87,6 +87,20 @@ class _Scores:
     scores: Mapping[str, np.ndarray]
 
 
+def no_simple_baselines(bundle: Bundle) -> str:
+    """Why no simple models are kept beside a bundle, in words; "" where there are some."""
+    if not any(takes_scores(head) for head in bundle.model_config.heads.values()):
+        return "simple models can't predict such a target"
+    if bundle.folder is None:
+        return "they are kept in the run's folder, and this model has none"
+    folder = bundle.folder.resolve().parent
+    if (folder / FOLDER / FILE).is_file():
+        return ""
+    if not bundle.recipe.get("evaluation", {}).get("simple_baselines", True):
+        return "the run fitted none: evaluation.simple_baselines is false, or its rows were judged out of fold"
+    return f"the run's folder, beside the bundle, keeps none ({shown_path(folder / FOLDER)} is not there)"
+
+
 def kept_simple_baselines(
     bundle: Bundle,
     table: Table,
@@ -108,19 +122,19 @@ def kept_simple_baselines(
         chose: Whether these rows also chose something of the trained model.
         progress: Called with the rows that are done and the rows there are.
     """
-    if not any(takes_scores(head) for head in bundle.model_config.heads.values()):
-        return {}, "simple models can't predict such a target"
-    if bundle.folder is None:
-        return {}, "they are kept in the run's folder, and this model has none"
-    folder = bundle.folder.resolve().parent
-    if not (folder / FOLDER / FILE).is_file():
-        settings = bundle.recipe.get("evaluation", {})
-        if not settings.get("simple_baselines", True):
-            return {}, "the run fitted none: evaluation.simple_baselines is false, or its rows were judged out of fold"
-        return {}, f"the run's folder, beside the bundle, keeps none ({shown_path(folder / FOLDER)} is not there)"
+    if reason := no_simple_baselines(bundle):
+        return {}, reason
+    assert bundle.folder is not None
     try:
         results = _scored_beside(
-            bundle, folder, table, evaluation, bootstrap=bootstrap, seed=seed, chose=chose, progress=progress
+            bundle,
+            bundle.folder.resolve().parent,
+            table,
+            evaluation,
+            bootstrap=bootstrap,
+            seed=seed,
+            chose=chose,
+            progress=progress,
         )
     except BundleError as error:
         _log.warning("no simple baselines: %s", error)

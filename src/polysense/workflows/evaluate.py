@@ -25,7 +25,7 @@ from polysense.nn.decoding.options import DecodingOptions
 from polysense.reports.groups import groups_text
 from polysense.reports.report import Report
 from polysense.reports.terminal import report_text
-from polysense.workflows.baseline_scores import kept_simple_baselines
+from polysense.workflows.baseline_scores import kept_simple_baselines, no_simple_baselines
 from polysense.workflows.blind_control import shuffled_inputs
 from polysense.workflows.evaluating import within
 from polysense.workflows.scoring import evaluate_bundle
@@ -166,7 +166,8 @@ def evaluate(
         _require_alike(loaded, other, name)
     warnings = warn_of_each(_log, loaded.processor.unfamiliar(table))
     blind = shuffled_inputs(table, loaded.schema, seed)
-    total = len(table) * (1 + (blind is not None) + simple_baselines + len(others))
+    reads_simple = simple_baselines and not no_simple_baselines(replace(loaded, folder=own.folder))
+    total = len(table) * (1 + (blind is not None) + reads_simple + len(others))
     evaluation = evaluate_bundle(loaded, table, bootstrap=bootstrap, seed=seed, progress=within(progress, 0, total))
     if not any(evaluation.num_counted(target.name) for target in loaded.schema.targets):
         cells = "; ".join(str(cell) for cell in evaluation.unreadable[:3])

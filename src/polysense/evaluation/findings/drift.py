@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from statistics import NormalDist
 from typing import ClassVar
 
 import numpy as np
-from scipy.stats import norm
 
 from polysense.core.finding import Finding, Severity
 from polysense.evaluation.findings.checked import CheckedColumn, CheckedTable
@@ -45,7 +45,7 @@ class Drift(Detector):
                         tests.append((part, column, result))
         for part, column, (area, error, p_value) in tests:
             level = 1 - FALSE_ALARMS / len(tests)
-            reach = float(norm.ppf((1 + level) / 2)) * error
+            reach = NormalDist().inv_cdf((1 + level) / 2) * error
             if p_value > 1 - level or area - reach < _LEAST:
                 continue
             yield Finding(
