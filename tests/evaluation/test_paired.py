@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,10 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from row_statistics import statistics_of
 
+from polysense.core.metric import Metric
+from polysense.evaluation import paired
 from polysense.evaluation.evaluator import Evaluation, score
 from polysense.evaluation.paired import PairedScores, paired_scores
 from polysense.evaluation.significance import Outcome
 from polysense.tasks.classification.record import ClassificationTarget
+from polysense.tasks.generation.metrics.scorer import generation_metrics
 
 LABEL = ClassificationTarget(name="label", columns=("label",), classes=("a", "b", "c"), class_counts=(5, 4, 3))
 TURNED = ClassificationTarget(name="label", columns=("label",), classes=("c", "b", "a", "d"), class_counts=(3, 4, 5, 1))
@@ -49,18 +55,18 @@ def test_differences_are_those_of_the_scores_and_words_those_of_the_intervals(
 ) -> None:
     truth = ["abc"[i] for i in np.random.default_rng(seed).integers(0, 3, num_rows)]
     mine, theirs = answers(num_rows, own, seed + 1, truth), answers(num_rows, other, seed + 2, truth)
-    paired = pair(truth, mine, theirs)
-    assert paired.num_rows == num_rows
-    accuracy = next(each for each in paired.metrics if each.metric.name == "accuracy")
+    beside = pair(truth, mine, theirs)
+    assert beside.num_rows == num_rows
+    accuracy = next(each for each in beside.metrics if each.metric.name == "accuracy")
     assert accuracy.value == pytest.approx(np.mean([a == b for a, b in zip(truth, mine, strict=True)]))
     assert accuracy.other == pytest.approx(np.mean([a == b for a, b in zip(truth, theirs, strict=True)]))
-    for each in paired.metrics:
+    for each in beside.metrics:
         assert each.difference.value == pytest.approx(each.value - each.other)
         sign = 1 if each.metric.higher_is_better else -1
         low, high = sorted((sign * each.difference.low, sign * each.difference.high))
         expected = Outcome.BETTER if low > 0 else Outcome.WORSE if high < 0 else Outcome.NONE
         assert each.outcome is expected
-    assert all(len(line) <= 80 for line in paired.lines())
+    assert all(len(line) <= 80 for line in beside.lines())
 
 
 def test_the_same_answers_differ_in_nothing_though_classes_have_other_numbers() -> None:
@@ -77,6 +83,23 @@ def test_the_same_answers_differ_in_nothing_though_classes_have_other_numbers() 
 
 def test_rows_that_only_one_model_can_be_scored_on_count_for_neither() -> None:
     truth = [*"abcabcabcabc", "d", "d"]
-    paired = pair(truth, [*"abcabcabcabcaa"], [*"abcabcabcabcdd"])
-    assert paired.num_rows == 12
+    beside = pair(truth, [*"abcabcabcabcaa"], [*"abcabcabcabcdd"])
+    assert beside.num_rows == 12
     assert pair(["d"] * 12, ["a"] * 12, ["d"] * 12).metrics == ()
+
+
+def test_what_is_counted_in_units_of_the_fit_is_left_out_where_targets_are_fitted_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    by_token = {metric.name for metric in generation_metrics() if metric.depends_on_fit}
+    assert by_token == {"token_accuracy", "log_loss", "perplexity"}
+    original = paired.reported_metrics
+
+    def dependent(*arguments: Any) -> tuple[Metric, ...]:
+        return tuple(replace(metric, depends_on_fit=metric.name == "log_loss") for metric in original(*arguments))
+
+    monkeypatch.setattr(paired, "reported_metrics", dependent)
+    truth = [*"abcabcabcabc"]
+    assert "log_loss" not in {each.metric.name for each in pair(truth, truth, truth).metrics}
+    own = evaluation(LABEL, truth, truth)
+    assert "log_loss" in {each.metric.name for each in paired_scores(own, own, LABEL, "itself", bootstrap=10).metrics}

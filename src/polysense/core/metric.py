@@ -40,6 +40,8 @@ class Metric:
         is_selection: Whether the best checkpoint is selected by it, when nobody has said.
         is_finer: Whether comparisons show it beside the one that selects, because it sees smaller differences.
         is_reported: Whether it stands in the report's first table; the others are at its foot and in metrics.json.
+        depends_on_fit: Whether it is counted in units that the target was fitted with, as a text's tokens, so that two
+            models' values compare only where their targets are fitted alike.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Metric:
     is_selection: bool = False
     is_finer: bool = False
     is_reported: bool = False
+    depends_on_fit: bool = False
 
 
 def higher(

@@ -1,7 +1,7 @@
 """Two models on the same rows: each metric's difference, paired row by row on the same resamples.
 
 Each model's answers are scored as its own target has them, for two that were trained apart may know other classes or
-write with other tokens. Rows count that both can be scored on.
+write with other tokens (then what is counted by token is left out). Rows count that both can be scored on.
 """
 
 from __future__ import annotations
@@ -124,7 +124,8 @@ def paired_scores(
     shared = [
         metric
         for metric in known
-        if all(np.isfinite(part.get(metric.name, np.full(1, np.nan))[0]) for part in (values, others))
+        if (target == theirs or not metric.depends_on_fit)
+        and all(np.isfinite(part.get(metric.name, np.full(1, np.nan))[0]) for part in (values, others))
     ]
     resampled: list[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]] = []
     for weights in multiplicities(counted, bootstrap, seed, clusters=clusters):

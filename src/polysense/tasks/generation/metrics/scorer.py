@@ -83,8 +83,7 @@ def generation_metrics() -> tuple[Metric, ...]:
             bounds=positive,
         ),
     )
-    return (
-        *(replace(metric, undefined_when=metric.undefined_when or _UNWRITTEN) for metric in generated),
+    by_token = (
         higher(
             "token_accuracy",
             "Share of the true tokens that are the likeliest after the true ones before them.",
@@ -101,6 +100,10 @@ def generation_metrics() -> tuple[Metric, ...]:
             _UNKNOWN,
             bounds=(1.0, math.inf),
         ),
+    )
+    return (
+        *(replace(metric, undefined_when=metric.undefined_when or _UNWRITTEN) for metric in generated),
+        *(replace(metric, depends_on_fit=True) for metric in by_token),
     )
 
 
