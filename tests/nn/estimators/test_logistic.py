@@ -39,11 +39,12 @@ def test_each_penalty_gives_scikit_learns_optimum(seed: int, num: int, size: int
     path = LogisticPath(LinearInputs(inputs), labels, weights)
     for penalty in (10.0, 1.0, 0.05):
         coefficients, intercept = path.fitted(penalty)
+        # In one of 900 fits scikit-learn gets no closer than this.
         model = LogisticRegression(C=1 / penalty, solver="newton-cholesky", tol=1e-9, max_iter=500)
         model.fit(inputs, labels, sample_weight=weights)
         expected = model.decision_function(inputs).reshape(num, -1)
         np.testing.assert_allclose(
-            _centered(inputs @ coefficients + intercept), _centered(expected), rtol=1e-5, atol=5e-4
+            _centered(inputs @ coefficients + intercept), _centered(expected), rtol=1e-5, atol=1e-4
         )
 
 
