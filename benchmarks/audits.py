@@ -41,10 +41,13 @@ from polysense.core.audit_answers import RowScore
 from polysense.evaluation.audit.slices import find_slices
 from polysense.evaluation.audit.traits import Trait, quantile_traits, value_traits
 
-__all__ = ["TABLES", "AuditedTable", "claims", "claims_of_noise", "false_slices", "found_slices"]
+__all__ = [
+    "TABLES", "AuditedTable", "audit_of_noise", "claims", "false_slices", "found_slices", "noise_traits", "row_score",
+]  # fmt: skip
 
 _HALF = 0.5
 _ROWS_OF_NOISE = 400
+_ENOUGH = 50  # slices
 _QUIET = ("training.tensorboard=false", "evaluation.samples=0")
 _NETWORK = ("model.heads.label={type: classification}", "evaluation.simple_baselines=false", "training.batch_size=32")
 CLAIMS = (
@@ -206,8 +209,8 @@ def claims(audit: Mapping[str, Any], target: str) -> list[str]:
     return verdicts + [each for each in found["findings"] if any(words in each for words in CLAIMS)]
 
 
-def claims_of_noise(folder: Path, seed: int) -> list[str]:
-    """What is claimed of a table whose columns say nothing of the label."""
+def audit_of_noise(folder: Path, seed: int) -> dict[str, Any]:
+    """The audit of a table whose columns say nothing of the label."""
     draws, rows = np.random.default_rng(seed), _ROWS_OF_NOISE
     columns = {
         "a": draws.normal(size=rows),
@@ -224,12 +227,12 @@ def claims_of_noise(folder: Path, seed: int) -> list[str]:
             "training.epochs=3",
         ],
     )  # fmt: skip
-    return claims(_audit_of(run), "label")
+    return _audit_of(run)
 
 
 def noise(folder: Path, tables: int) -> list[dict[str, Any]]:
     """How many tables of noise anything is claimed of."""
-    said = {seed: each for seed in range(tables) if (each := claims_of_noise(folder, seed))}
+    said = {seed: each for seed in range(tables) if (each := claims(audit_of_noise(folder, seed), "label"))}
     return [_share("noise", "tables of noise of which anything is claimed", len(said), tables, said=said)]
 
 
@@ -240,10 +243,12 @@ def false_slices(kind: str, tables: int) -> int:
         draws = np.random.default_rng(seed)
         groups = np.sort(draws.integers(0, 25, 240)) if kind == "groups" else None
         hardness = draws.normal(size=240) + (0 if groups is None else draws.normal(size=25)[groups])
-        traits = _noise_traits(draws, 240, groups)
+        traits = noise_traits(draws, 240, groups)
         is_share = kind != "heavy tails"
         values = hardness > (-1.9 if kind == "rarely wrong" else -1) if is_share else np.exp(1.5 * hardness)
-        claimed += bool(find_slices("y", _scores(values, is_share), traits, clusters=groups, seed=seed).worst)
+        result = find_slices("y", row_score(values, is_share), traits, clusters=groups, seed=seed)
+        assert result.num_tried > _ENOUGH, f"{result.num_tried} slices were tried, which says nothing"
+        claimed += bool(result.worst)
     return claimed
 
 
@@ -255,13 +260,13 @@ def found_slices(tables: int) -> int:
         length = draws.normal(size=600)
         correct = draws.random(600) < np.where(length < -1, 0.4, 0.85)
         own = quantile_traits("length", "audio", "{column} < {value}", "{column} > {value}", length)
-        result = find_slices("y", _scores(correct), [*_noise_traits(draws, 600), *own])
+        result = find_slices("y", row_score(correct), [*noise_traits(draws, 600), *own])
         if result.worst and result.worst[0].words.startswith("audio < "):
             found += abs(float(result.worst[0].words.split()[-1]) + 1) < 0.35
     return found
 
 
-def _noise_traits(draws: np.random.Generator, rows: int, groups: np.ndarray | None = None) -> list[Trait]:
+def noise_traits(draws: np.random.Generator, rows: int, groups: np.ndarray | None = None) -> list[Trait]:
     """Traits of three numbers and two categories that know nothing; of groups, where there are any."""
     traits: list[Trait] = []
     for name in ("x", "y", "z"):
@@ -275,7 +280,7 @@ def _noise_traits(draws: np.random.Generator, rows: int, groups: np.ndarray | No
     return traits
 
 
-def _scores(values: np.ndarray, is_share: bool = True) -> RowScore:
+def row_score(values: np.ndarray, is_share: bool = True) -> RowScore:
     return RowScore(name="score", higher_is_better=is_share, is_share=is_share, values=values.astype(np.float64))
 
 

@@ -1,9 +1,8 @@
-"""Makes the helpers of these tests, and what the benchmarks share, importable."""
+"""Makes what the benchmarks share importable."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))

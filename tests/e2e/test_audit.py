@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benchmark_scripts import load
 
 import polysense
 from polysense.core.json import read_json
 from polysense.evaluation.evaluator import Evaluation, score
 
+AUDITS = load("audits")
 ROWS = 480
 CLASSES = np.array(["no", "yes"])
 QUICK = (
@@ -149,37 +151,10 @@ def test_a_text_that_gives_the_label_away_is_all_that_helps(tmp_path: Path) -> N
     assert only(findings, "With half of the cells missing at random the accuracy is 0.")
 
 
-def noise(folder: Path, seed: int) -> tuple[dict[str, Any], list[str]]:
-    """Columns that say nothing of the label."""
-    draws, rows = np.random.default_rng(seed), 400
-    columns = {
-        "a": draws.normal(size=rows),
-        "b": draws.normal(size=rows),
-        "c": np.array(list("wxyz"))[draws.integers(0, 4, rows)],
-    }
-    return audited(folder, columns, draws.integers(0, 2, rows), *QUICK, *NETWORK, "training.epochs=3")
-
-
-CLAIMS = (
-    "work together",
-    "say the same in part",
-    "worse than with no column",
-    "lowers the",
-    "does better alone",
-    "With another row's",
-    "damaged by",
-)
-
-
-def claims(columns: Mapping[str, Any], findings: Sequence[str]) -> list[str]:
-    """What is claimed of columns, alone and together, and of what breaks the model."""
-    verdicts = [name for name, column in columns.items() if column["verdict"] in ("helps", "hurts", "redundant")]
-    return verdicts + [each for each in findings if any(words in each for words in CLAIMS)]
-
-
 def test_of_a_model_that_is_no_better_than_guessing_nothing_is_claimed(tmp_path: Path) -> None:
-    columns, findings = noise(tmp_path, 5)
-    assert claims(columns, findings) == []
+    audit = AUDITS.audit_of_noise(tmp_path, 5)
+    findings = audit["targets"]["label"]["findings"]
+    assert AUDITS.claims(audit, "label") == []
     assert findings[0].startswith("label: no column shows measurable help")
     assert "The model is not measurably better than guessing, so what it would lose can not be told." in findings
 
@@ -191,7 +166,7 @@ def test_on_noise_at_most_five_of_a_hundred_tables_claim_anything(tmp_path: Path
     for seed in range(100):
         folder = tmp_path / str(seed)
         folder.mkdir()
-        if claimed := claims(*noise(folder, seed)):
+        if claimed := AUDITS.claims(AUDITS.audit_of_noise(folder, seed), "label"):
             said[seed] = claimed
     assert len(said) <= 5, said
 

@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 import soundfile
 from audited import audit_input
+from benchmark_scripts import load
 
-from polysense.core.audit_answers import RowScore
 from polysense.core.json import to_json
 from polysense.evaluation.audit.slices import FEWEST_ROWS, find_slices, measure_slices
-from polysense.evaluation.audit.traits import Trait, column_traits, column_values, quantile_traits, value_traits
+from polysense.evaluation.audit.traits import column_traits, column_values, quantile_traits, value_traits
 from polysense.tasks.classification.record import ClassificationTarget
 from polysense.tasks.reconstruction.record import ReconstructionTarget
 
 LABEL = ClassificationTarget(name="y", columns=("y",), classes=("a", "b"), class_counts=(5, 5))
+
+
+AUDITS = load("audits")
 
 
 def judged(correct: np.ndarray) -> dict[str, np.ndarray]:
@@ -25,38 +28,9 @@ def judged(correct: np.ndarray) -> dict[str, np.ndarray]:
     return {"present": np.ones(len(correct), dtype=bool), "truth": truth, "predicted": 1 - correct.astype(np.int64)}
 
 
-def noise(draws: np.random.Generator, num_rows: int, groups: np.ndarray | None = None) -> list[Trait]:
-    """Traits of three numbers and two categories that know nothing; of groups, if there are any."""
-    traits: list[Trait] = []
-    for name in ("x", "y", "z"):
-        numbers = draws.normal(size=num_rows)
-        if groups is not None:
-            numbers = 0.3 * numbers + draws.normal(size=groups.max() + 1)[groups]
-        traits += quantile_traits(name, name, "{column} below {value}", "{column} from {value}", numbers)
-    for name in ("k", "l"):
-        values = draws.integers(0, 4, num_rows) if groups is None else draws.integers(0, 4, groups.max() + 1)[groups]
-        traits += value_traits(name, list(map(str, values)))
-    return traits
-
-
-def scores(values: np.ndarray, *, is_share: bool = True) -> RowScore:
-    return RowScore(name="score", higher_is_better=is_share, is_share=is_share, values=values.astype(np.float64))
-
-
 @pytest.mark.parametrize("kind", ["often right", "rarely wrong", "heavy tails", "groups"])
 def test_on_pure_noise_a_slice_is_claimed_in_one_table_of_twenty_at_most(kind: str) -> None:
-    claimed = 0
-    for seed in range(100):
-        draws = np.random.default_rng(seed)
-        groups = np.sort(draws.integers(0, 25, 240)) if kind == "groups" else None
-        hardness = draws.normal(size=240) + (0 if groups is None else draws.normal(size=25)[groups])
-        traits = noise(draws, 240, groups)
-        values = (
-            np.exp(1.5 * hardness) if kind == "heavy tails" else hardness > (-1.9 if kind == "rarely wrong" else -1)
-        )
-        result = find_slices("y", scores(values, is_share=kind != "heavy tails"), traits, clusters=groups, seed=seed)
-        assert result.num_tried > 50
-        claimed += bool(result.worst)
+    claimed = AUDITS.false_slices(kind, 100)
     assert claimed <= 9  # 5 are expected at most; more than 9 come in 3 of 100 such tests
 
 
@@ -69,10 +43,10 @@ def test_a_slice_that_fails_is_found_first(num_groups: int | None) -> None:
         length = draws.normal(size=600)
         correct = draws.random(600) < np.where(length < -1, 0.4, 0.85)
         traits = [
-            *noise(draws, 600),
+            *AUDITS.noise_traits(draws, 600),
             *quantile_traits("length", "audio", "{column} < {value}", "{column} > {value}", length),
         ]
-        result = find_slices("y", scores(correct), traits, clusters=groups, seed=seed)
+        result = find_slices("y", AUDITS.row_score(correct), traits, clusters=groups, seed=seed)
         if result.worst and result.worst[0].words.startswith("audio < "):
             worst = result.worst[0]
             found += -1.3 < float(worst.words.split()[-1]) < -0.6
@@ -86,7 +60,7 @@ def test_a_pair_that_fails_is_named_as_a_pair() -> None:
     dark, loud = draws.random(800) < 0.4, draws.random(800) < 0.4
     correct = draws.random(800) < np.where(dark & loud, 0.3, 0.9)
     traits = [*value_traits("dark", list(map(str, dark))), *value_traits("loud", list(map(str, loud)))]
-    result = find_slices("y", scores(correct), traits)
+    result = find_slices("y", AUDITS.row_score(correct), traits)
     assert len(result.worst) == 1
     assert result.worst[0].words == "dark = True, and loud = True"
 
@@ -95,7 +69,9 @@ def test_a_trait_that_says_it_goes_before_its_pairs() -> None:
     draws = np.random.default_rng(1)
     dark = draws.random(800) < 0.3
     correct = draws.random(800) < np.where(dark, 0.4, 0.9)
-    result = find_slices("y", scores(correct), [*value_traits("dark", list(map(str, dark))), *noise(draws, 800)])
+    result = find_slices(
+        "y", AUDITS.row_score(correct), [*value_traits("dark", list(map(str, dark))), *AUDITS.noise_traits(draws, 800)]
+    )
     assert [each.words for each in result.worst] == ["dark = True"]
     assert not any(each.is_claimed for each in result.others)
     to_json(result.record())
@@ -105,14 +81,14 @@ def test_a_higher_error_is_worse() -> None:
     draws = np.random.default_rng(0)
     far = draws.random(400) < 0.2
     error = np.abs(draws.normal(size=400)) + far
-    result = find_slices("y", scores(error, is_share=False), value_traits("far", list(map(str, far))))
+    result = find_slices("y", AUDITS.row_score(error, is_share=False), value_traits("far", list(map(str, far))))
     assert [each.words for each in result.worst] == ["far = True"]
 
 
 def test_rows_with_nothing_in_common_have_no_slice() -> None:
-    everything = find_slices("y", scores(np.ones(100)), noise(np.random.default_rng(0), 100))
+    everything = find_slices("y", AUDITS.row_score(np.ones(100)), AUDITS.noise_traits(np.random.default_rng(0), 100))
     assert everything.findings()[0].startswith("No slice of the rows is worse")
-    assert find_slices("y", scores(np.arange(100) % 2), []).findings() == [
+    assert find_slices("y", AUDITS.row_score(np.arange(100) % 2), []).findings() == [
         "No column cuts the rows into two parts of at least 20 rows."
     ]
     part = measure_slices(audit_input(LABEL, judged(np.ones(7))))
@@ -125,8 +101,8 @@ def test_rows_with_nothing_in_common_have_no_slice() -> None:
 def test_slices_lie_in_five_groups_at_least() -> None:
     groups = np.repeat(np.arange(40), 10)
     traits = value_traits("speaker", list(map(str, groups // 4)))
-    assert find_slices("y", scores(groups > 3), traits, clusters=groups).num_tried == 0
-    assert find_slices("y", scores(groups > 3), traits).num_tried == 10
+    assert find_slices("y", AUDITS.row_score(groups > 3), traits, clusters=groups).num_tried == 0
+    assert find_slices("y", AUDITS.row_score(groups > 3), traits).num_tried == 10
 
 
 def test_other_columns_cut_rows_by_value_by_number_and_by_being_missing() -> None:
