@@ -14,9 +14,11 @@ from row_statistics import statistics_of
 
 from polysense.core.metric import Metric
 from polysense.evaluation import paired
+from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.evaluator import Evaluation, score
 from polysense.evaluation.paired import PairedScores, paired_scores
 from polysense.evaluation.significance import Outcome
+from polysense.reports.paired import paired_text
 from polysense.tasks.classification.record import ClassificationTarget
 from polysense.tasks.generation.metrics.scorer import generation_metrics
 
@@ -66,7 +68,7 @@ def test_differences_are_those_of_the_scores_and_words_those_of_the_intervals(
         low, high = sorted((sign * each.difference.low, sign * each.difference.high))
         expected = Outcome.BETTER if low > 0 else Outcome.WORSE if high < 0 else Outcome.NONE
         assert each.outcome is expected
-    assert all(len(line) <= 80 for line in beside.lines())
+    assert all(len(line) <= 80 for line in paired_text(beside).splitlines())
 
 
 def test_the_same_answers_differ_in_nothing_though_classes_have_other_numbers() -> None:
@@ -103,3 +105,13 @@ def test_what_is_counted_in_units_of_the_fit_is_left_out_where_targets_are_fitte
     assert "log_loss" not in {each.metric.name for each in pair(truth, truth, truth).metrics}
     own = evaluation(LABEL, truth, truth)
     assert "log_loss" in {each.metric.name for each in paired_scores(own, own, LABEL, "itself", bootstrap=10).metrics}
+
+
+def test_a_difference_that_is_claimed_is_never_printed_as_nothing() -> None:
+    truth = [*"abcabcabcabc"]
+    own = evaluation(LABEL, truth, truth)
+    (metric,) = [each for each in paired_scores(own, own, LABEL, "x").metrics if each.metric.name == "log_loss"]
+    tiny = replace(metric, difference=Interval(-2.1e-5, -4e-5, -1e-5), outcome=Outcome.BETTER)
+    text = paired_text(PairedScores(target="label", other="x", num_rows=12, metrics=(tiny,), confidence=0.95))
+    assert "−2e−05" in text
+    assert "−4e−05 to −1e−05" in text

@@ -210,3 +210,12 @@ def test_columns_are_not_judged_by_a_model_that_only_guesses() -> None:
         (verdict,) = verdicts(own, split="test", comparisons={"constant": constant_baseline(own, bootstrap=60)})
         steps = replace(verdict, columns=("x adds nothing: drop it.",)).next_steps()
         assert ("x adds nothing: drop it." in steps) == is_judged
+
+
+def test_a_help_by_log_loss_alone_has_to_matter() -> None:
+    loss = Measure("log_likelihood", "log likelihood", "nats")
+    none, whole = Interval(0.0, -0.2, 0.2), {ACCURACY: Interval(0.5, 0.4, 0.6), loss: Interval(0.9, 0.8, 1.0)}
+    for nats, expected in ((0.0002, Verdict.INCONCLUSIVE), (0.03, Verdict.HELPS)):
+        drop = {ACCURACY: none, loss: Interval(nats, nats / 2, 2 * nats)}
+        alone = {ACCURACY: none, loss: Interval(0.3, 0.2, 0.4)}
+        assert verdict_of([ACCURACY, loss], drop, alone, whole, 18)[0] is expected

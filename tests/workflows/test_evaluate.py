@@ -24,7 +24,7 @@ def test_a_model_does_not_differ_from_itself(trained: Trained, capsys: pytest.Ca
     json = scores.as_json()["against"][0]["metrics"]["accuracy"]
     assert json["value"] == json["other"] == scores.evaluation.value(target.name, "accuracy")
     assert main(["evaluate", str(run.folder), str(table), "--against", str(run.folder), "--bootstrap", "20"]) == 0
-    assert "not measurably different" in " ".join(capsys.readouterr().out.split())
+    assert "no difference" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_model_of_something_else_is_refused_by_name(trained: Trained) -> None:

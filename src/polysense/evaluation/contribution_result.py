@@ -30,7 +30,7 @@ FEWEST_ROWS = 10
 """A bootstrap of fewer knows too few values: of 2 rows its interval misses the truth every other time."""
 
 MARGIN = 0.01
-"""What is too small to matter: a percentage point of a share, .01 of R2."""
+"""What is too small to matter: a percentage point of a share, .01 of R2, .01 nats."""
 
 _SHARE_OF_WORTH = 0.25
 _MOST_ROWS_TO_TELL = 1_000_000
@@ -44,7 +44,8 @@ class Verdict(StrEnum):
     holds for all columns at once.
 
     - helps: the interval lies above 0; or it holds 0, the column is not redundant, and that of the log loss, which also
-      sees a probability move that changes no decision, lies above 0 while the column alone is better than none by it.
+      sees a probability move that changes no decision, lies above 0, with .01 nats at least, while the column alone is
+      better than none by it.
       In either case all columns together are better than none by that measure: of a model that is no better than
       guessing no column helps.
     - hurts: the interval lies below 0.
@@ -149,7 +150,8 @@ def verdict_of(
     if (worth > 0 or is_of_value_alone) and high <= max(MARGIN, _SHARE_OF_WORTH * worth):
         return Verdict.REDUNDANT, score
     for measure in measures[1:]:
-        if bounds(drop[measure])[0] > 0 and bounds(alone[measure])[0] > 0 and measure in known:
+        matters = bounds(drop[measure])[0] > 0 and drop[measure].value >= MARGIN
+        if matters and bounds(alone[measure])[0] > 0 and measure in known:
             return Verdict.HELPS, measure
     if low >= -MARGIN and high <= MARGIN:
         return Verdict.NO_HELP, score

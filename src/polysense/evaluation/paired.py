@@ -12,7 +12,6 @@ import numpy as np
 
 from polysense.core.metric import Metric
 from polysense.core.schema import Target
-from polysense.core.wrapping import wrapped
 from polysense.evaluation.bootstrap import Interval, interval, multiplicities
 from polysense.evaluation.evaluator import Evaluation, TargetScorer
 from polysense.evaluation.significance import Outcome
@@ -20,13 +19,6 @@ from polysense.evaluation.simple_baselines import outcome_of
 from polysense.evaluation.target_metrics import headline_metric, reported_metrics
 
 __all__ = ["PairedMetric", "PairedScores", "paired_scores"]
-
-_WORDS = {
-    Outcome.BETTER: "better",
-    Outcome.WORSE: "worse",
-    Outcome.NONE: "not measurably different",
-    Outcome.NO_CLAIM: "no claim",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +55,14 @@ class PairedScores:
         other: What the other is called.
         num_rows: Rows that both were scored on.
         metrics: Those that both have, the headline first.
+        confidence: Of the intervals.
     """
 
     target: str
     other: str
     num_rows: int
     metrics: tuple[PairedMetric, ...]
+    confidence: float
 
     def as_json(self) -> dict[str, object]:
         """For a script."""
@@ -76,21 +70,6 @@ class PairedScores:
             "target": self.target, "other": self.other, "num_rows": self.num_rows,
             "metrics": {each.metric.name: each.as_json() for each in self.metrics},
         }  # fmt: skip
-
-    def lines(self) -> list[str]:
-        """For people, in lines of 80 characters."""
-        rows = f"{self.num_rows:,} {'row' if self.num_rows == 1 else 'rows'}"
-        if not self.metrics:
-            return wrapped(f"{self.target}, against {self.other}: there is no metric that both have on {rows}.")
-        lines = wrapped(f"{self.target}, against {self.other}, paired on {rows}:")
-        for each in self.metrics:
-            name = each.metric.name.replace("_", " ")
-            between = (
-                f" ({each.difference.low:+.3f} to {each.difference.high:+.3f})" if each.difference.has_bounds else ""
-            )
-            text = f"{name} {each.value:.3f}, there {each.other:.3f}: {each.difference.value:+.3f}{between}"
-            lines += wrapped(f"  {text}, {_WORDS[each.outcome]}", hanging="    ")
-        return lines
 
 
 def paired_scores(
@@ -112,7 +91,7 @@ def paired_scores(
     both = own_rows["present"] & other_rows["present"]
     counted = int(np.count_nonzero(both))
     if not counted:
-        return PairedScores(target=target.name, other=name, num_rows=0, metrics=())
+        return PairedScores(target=target.name, other=name, num_rows=0, metrics=(), confidence=evaluation.confidence)
     scorers = [
         TargetScorer(target, {**own_rows, "present": both}),
         TargetScorer(theirs, {**other_rows, "present": both}),
@@ -127,15 +106,17 @@ def paired_scores(
         if (target == theirs or not metric.depends_on_fit)
         and all(np.isfinite(part.get(metric.name, np.full(1, np.nan))[0]) for part in (values, others))
     ]
-    resampled: list[tuple[dict[str, np.ndarray], dict[str, np.ndarray]]] = []
-    for weights in multiplicities(counted, bootstrap, seed, clusters=clusters):
-        mine, beside = (scorer(weights) for scorer in scorers)
-        resampled.append((mine, beside))
+    resampled = [
+        tuple(scorer(weights) for scorer in scorers)
+        for weights in multiplicities(counted, bootstrap, seed, clusters=clusters)
+    ]
     metrics = []
     for metric in shared:
         value, against = float(values[metric.name][0]), float(others[metric.name][0])
-        drawn = [mine[metric.name] - beside[metric.name] for mine, beside in resampled]
+        drawn = [own[metric.name] - their[metric.name] for own, their in resampled]
         difference = interval(value - against, np.concatenate(drawn) if drawn else np.zeros(0), evaluation.confidence)
         outcome = outcome_of(difference, metric, counted)
         metrics.append(PairedMetric(metric=metric, value=value, other=against, difference=difference, outcome=outcome))
-    return PairedScores(target=target.name, other=name, num_rows=counted, metrics=tuple(metrics))
+    return PairedScores(
+        target=target.name, other=name, num_rows=counted, metrics=tuple(metrics), confidence=evaluation.confidence
+    )

@@ -127,12 +127,12 @@ class Check:
             lines += ["", f"Unreadable cells in the {self.num_tried:,} rows tried: {len(self.unreadable)}"]
             lines += [line for cell in self.unreadable[:20] for line in wrapped(str(cell), indent="  ", hanging="    ")]
         lines += self._cautions()
-        told = [finding for finding in self.findings if finding.kind not in _IN_LISTS]
-        for finding in told[:_MOST]:
+        others = [finding for finding in self.findings if finding.kind not in _IN_LISTS]
+        for finding in others[:_MOST]:
             action = f"; {finding.action}" if finding.action else ""
             lines += ["", *wrapped(f"{_TITLES[finding.severity]} ({finding.kind}): {finding.message}{action}")]
-        if len(told) > _MOST:
-            lines += ["", f"... and {len(told) - _MOST:,} more; --json lists all"]
+        if len(others) > _MOST:
+            lines += ["", f"... and {len(others) - _MOST:,} more; --json lists all"]
         if self.ok and self.num_tried:
             lines += ["", "Ready to train."]
         return joined(lines)

@@ -23,6 +23,7 @@ from polysense.evaluation.paired import PairedScores, paired_scores
 from polysense.evaluation.simple_baselines import TargetBaselines
 from polysense.nn.decoding.options import DecodingOptions
 from polysense.reports.groups import groups_text
+from polysense.reports.paired import paired_text
 from polysense.reports.report import Report
 from polysense.reports.terminal import report_text
 from polysense.workflows.baseline_scores import kept_simple_baselines, no_simple_baselines
@@ -103,7 +104,7 @@ class Scores:
         if self.no_simple_baselines:
             lines += ["", *wrapped(f"No simple baselines: {self.no_simple_baselines}.", hanging="  ")]
         for paired in self.against:
-            lines += ["", *paired.lines()]
+            lines += ["", *paired_text(paired).splitlines()]
         for groups in self.groups:
             lines += ["", *groups_text(groups).splitlines()]
         cells = self.evaluation.unreadable

@@ -19,7 +19,7 @@ from polysense.data.tables.sources import Table
 from polysense.errors import DecodeError
 from polysense.nn.backbone import BackboneEncoder
 
-__all__ = ["Filling", "fill_shelf", "shown"]
+__all__ = ["Filling", "cell_progress", "fill_shelf"]
 
 _log = get_logger("polysense.workflows")
 
@@ -58,7 +58,7 @@ def fill_shelf(
         column = StoredColumn.of(processor, shelf)
         filling = _CellFilling(store, column, encoder, processor)
         there = [table for table in tables if table.has(processor.source)]
-        with shown(f"{processor.name}: features", progress) as show:
+        with cell_progress(f"{processor.name}: features", progress) as show:
             done, total = 0, sum(map(len, there))
             for table in there:
                 for i in range(len(table)):
@@ -208,7 +208,7 @@ class _CellFilling(Filling):
 
 
 @contextlib.contextmanager
-def shown(what: str, progress: bool) -> Iterator[Callable[[int, int], None]]:
+def cell_progress(what: str, progress: bool) -> Iterator[Callable[[int, int], None]]:
     """Shows how many cells are done: a bar on a terminal, a line now and then elsewhere."""
     if progress and sys.stderr.isatty():
         from rich.console import Console

@@ -28,7 +28,7 @@ from polysense.errors import DecodeError
 from polysense.nn.backbone import BackboneEncoder
 from polysense.nn.model import MultimodalModel
 from polysense.workflows.evaluating import fitted_processor
-from polysense.workflows.feature_filling import Filling, shown
+from polysense.workflows.feature_filling import Filling, cell_progress
 
 __all__ = ["StoredViews"]
 
@@ -127,7 +127,7 @@ def _filled(
             if shelf.name != encoder.shelf:  # another process writes: these would be another network's, by name
                 return None
             filling = Filling(store, shelf, encoder, processor)
-            with shown(f"{name}: features of {views} versions", progress) as show:
+            with cell_progress(f"{name}: features of {views} versions", progress) as show:
                 total = views * len(table)
                 for i in range(len(table)):
                     cell = table.cell(i, processor.source)

@@ -74,8 +74,8 @@ def test_copies_of_files_are_found_across_the_split(checked: Check) -> None:
     assert not of_kind(checked, "shared_cells")
 
 
-def test_a_property_that_tells_the_class_and_a_broken_file_are_found(checked: Check) -> None:
-    assert any("brightness tells label" in each.message for each in of_kind(checked, "spurious_property"))
+def test_a_property_that_predicts_the_class_and_a_broken_file_are_found(checked: Check) -> None:
+    assert any("brightness predicts label" in each.message for each in of_kind(checked, "spurious_property"))
     (broken,) = of_kind(checked, "unreadable")
     assert (broken.columns, broken.rows) == (("photo",), (7,))
     assert checked.reaches("warning")

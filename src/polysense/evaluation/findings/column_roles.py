@@ -1,6 +1,6 @@
 """Column roles: columns that give a target away, number rows, mark a split or name things; what is read with doubt.
 
-What tells them is `data.roles`, which decides what a column is used for; here it becomes findings. A column that is
+They are recognized by `data.roles`, which decides what a column is used for; here it becomes findings. A column that is
 left out is no danger any more, and is named nevertheless: another program may read the same table.
 """
 
@@ -35,8 +35,8 @@ class ColumnRoles(Detector):
     """The kind of what the list of columns does not show by itself."""
 
     kinds: ClassVar = {
-        "target_leak": "a column that tells the target, as another spelling of it does",
-        "possible_leak": "a column some of whose cells tell the target",
+        "target_leak": "a column that determines the target, as another spelling of it does",
+        "possible_leak": "a column some of whose cells determine the target",
         "row_number": "a column that numbers the rows",
         "split_mark": "a column that marks folds or parts of a split",
         "identifier": "a column of identifiers",

@@ -16,12 +16,12 @@ import numpy as np
 from polysense.core.finding import Finding
 from polysense.evaluation.findings.checked import CheckedTable
 
-__all__ = ["FALSE_ALARMS", "Detector", "counted", "examples"]
+__all__ = ["FALSE_ALARMS", "Detector", "counted", "examples", "listed"]
 
 FALSE_ALARMS = 0.002
 """The probability that a detector that tests speaks up where there is nothing, over all columns together."""
 
-_SHOWN = 3
+_MOST = 3
 
 
 class Detector(ABC):
@@ -43,7 +43,13 @@ def counted(num: int, noun: str) -> str:
     return f"{num:,} {noun}" if num == 1 else f"{num:,} {noun}s"
 
 
+def listed(items: Sequence[str], most: int, total: int | None = None) -> str:
+    """The first items: "a, b, c, ..."; of a total of more than were given, if that is known."""
+    total = len(items) if total is None else total
+    return f"{', '.join(items[:most])}{', ...' if total > most else ''}"
+
+
 def examples(checked: CheckedTable, groups: Sequence[np.ndarray], sign: str) -> str:
     """The first groups of rows in parentheses: "(rows 3 = 17, 4 = 20 = 31, ...)"."""
-    shown = [f" {sign} ".join(checked.named(i) for i in group[:4].tolist()) for group in groups[:_SHOWN]]
-    return f"(rows {', '.join(shown)}{', ...' if len(groups) > _SHOWN else ''})"
+    first = [f" {sign} ".join(checked.named(i) for i in group[:4].tolist()) for group in groups[:_MOST]]
+    return f"(rows {listed(first, _MOST, len(groups))})"

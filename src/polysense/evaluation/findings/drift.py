@@ -1,4 +1,4 @@
-"""Drift: columns by which rows of the test can be told from training rows, so that the test is of another kind."""
+"""Drift: columns that distinguish rows of the test from training rows, so that the test is of another kind."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LARGE = 0.7
 class Drift(Detector):
     """Inputs whose cells differ between training and another part, more than chance makes of a random split."""
 
-    kinds: ClassVar = {"drift": "an input whose cells tell rows of validation or test from training rows"}
+    kinds: ClassVar = {"drift": "an input whose cells distinguish rows of validation or test from training rows"}
 
     def detect(self, checked: CheckedTable) -> Iterable[Finding]:
         if checked.is_drawn or "train" not in checked.parts:
@@ -52,7 +52,7 @@ class Drift(Detector):
                 kind="drift",
                 severity=Severity.WARNING if area >= _LARGE else Severity.INFO,
                 columns=(column.source,),
-                message=f"{column.name}: {part} rows can be told from training rows by it: area under the curve "
+                message=f"{column.name}: it distinguishes {part} rows from training rows: area under the curve "
                 f"{area:.2f} ({max(area - reach, 0):.2f} to {min(area + reach, 1):.2f}, corrected for {len(tests):,} "
                 f"{'comparison' if len(tests) == 1 else 'comparisons'}; 0.50 is chance)",
                 action="look at both; if the test is what the model is for, collect training rows like it",

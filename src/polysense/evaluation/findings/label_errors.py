@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from polysense.core.finding import Finding, Severity
 from polysense.data.roles.profile import quote
 from polysense.evaluation.findings.checked import CheckedTable, CheckedTarget, Probabilities
-from polysense.evaluation.findings.detector import FALSE_ALARMS, Detector, counted
+from polysense.evaluation.findings.detector import FALSE_ALARMS, Detector, counted, listed
 
 __all__ = ["LabelErrors", "confident_errors"]
 
@@ -27,7 +27,7 @@ _FEWEST = 3  # errors
 _CERTAIN = 0.9  # a calibrated probability, from which a contradiction is listed
 _LEAST_SKILL = 0.5  # of the way from the commonest class to always right
 _EXCESS = 3.0  # times what the model leaves room for
-_SHOWN = 3
+_MOST = 3
 
 
 class LabelErrors(Detector):
@@ -49,11 +49,11 @@ class LabelErrors(Detector):
         if not len(errors):
             return
         rows, table = checked.rows(positions[errors])
-        shown = ", ".join(
+        first = [
             f"row {checked.named(int(positions[i]))}: {quote(target.classes[labels[i]])}, rather "
             f"{quote(target.classes[int(values[i].argmax())])}"
-            for i in errors[:_SHOWN].tolist()
-        )
+            for i in errors[:_MOST].tolist()
+        ]
         yield Finding(
             kind="label_error",
             severity=Severity.WARNING,
@@ -61,7 +61,7 @@ class LabelErrors(Detector):
             rows=rows,
             table=table,
             message=f"{target.name}: {counted(len(errors), 'label')} of {len(labels):,} probably wrong "
-            f"({shown}{', ...' if len(errors) > _SHOWN else ''}); by {known.words}",
+            f"({listed(first, _MOST, len(errors))}); by {known.words}",
             action="look at these rows, the first ones first, and correct or leave them out",
         )
 

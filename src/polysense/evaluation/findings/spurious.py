@@ -1,10 +1,11 @@
-"""Spurious properties: what a cell is beside its content, and yet tells the target: brightness, size, format, length.
+"""Spurious properties: what is no content of a cell and yet predicts the target: brightness, size, format, length.
 
 A model learns the easiest sign there is. Where all images of one class came from one camera, or the longer texts are
 the positive ones, a property that no one meant says the class, and a score on rows of the same origin hides it
 (Geirhos et al., "Shortcut Learning in Deep Neural Networks", 2020). A property is set beside the classes by Pearson's
 chi-square over bins, beside numbers by Spearman's rank correlation, and counts where chance over all properties does
-not explain it and it tells a good part of the target.
+not explain it and it predicts a good part of the target. Of a cell that is brighter, more contrasted and larger in one
+class these are one finding: they come from one cause.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from jaxtyping import Bool, Float, Int
 from polysense.core.finding import Finding, Severity
 from polysense.data.roles.profile import quote
 from polysense.evaluation.findings.checked import CheckedTable, CheckedTarget
-from polysense.evaluation.findings.detector import FALSE_ALARMS, Detector
+from polysense.evaluation.findings.detector import FALSE_ALARMS, Detector, listed
 from polysense.evaluation.findings.two_samples import bins_of
 
 __all__ = ["SpuriousProperties"]
@@ -28,6 +29,7 @@ _FEWEST = 40  # rows of which a property is known
 _STRONG, _NOTABLE = 0.5, 0.3  # Cramér's V, or the size of a correlation
 _MOST_CLASSES, _FEWEST_OF_CLASS = 50, 5
 _BINS = 6
+_MOST = 5  # other properties of a column that are named
 
 
 class _Property(NamedTuple):
@@ -49,7 +51,9 @@ class _Link(NamedTuple):
 class SpuriousProperties(Detector):
     """Properties of cells, and whether they are there, that predict a target."""
 
-    kinds: ClassVar = {"spurious_property": "a property beside the content, such as brightness, that tells the target"}
+    kinds: ClassVar = {
+        "spurious_property": "properties that are no content, such as brightness, and predict the target"
+    }
 
     def detect(self, checked: CheckedTable) -> Iterable[Finding]:
         links = [
@@ -58,15 +62,22 @@ class SpuriousProperties(Detector):
             for each in _properties(checked)
             if (link := _link(checked, target, each)) is not None
         ]
+        notable: dict[tuple[str, str], list[tuple[CheckedTarget, _Property, _Link]]] = {}
         for target, each, link in links:
-            if link.p_value * len(links) > FALSE_ALARMS or link.strength < _NOTABLE:
-                continue
+            if link.p_value * len(links) <= FALSE_ALARMS and link.strength >= _NOTABLE:
+                notable.setdefault((target.name, each.column), []).append((target, each, link))
+        for together in notable.values():
+            together.sort(key=lambda entry: -entry[2].strength)
+            target, strongest, link = together[0]
+            others = [each.words for _, each, _ in together[1:]]
+            message = f"{strongest.column}: {strongest.words} predicts {target.name}: {link.words}"
             yield Finding(
                 kind="spurious_property",
                 severity=Severity.WARNING if link.strength >= _STRONG else Severity.INFO,
-                columns=(each.column, *target.columns),
-                message=f"{each.column}: {each.words} tells {target.name}: {link.words}, p = {link.p_value:.1g} "
-                f"before correction for {len(links):,} {'property' if len(links) == 1 else 'properties'}",
+                columns=(strongest.column, *target.columns),
+                message=f"{message}; so {'does' if len(others) == 1 else 'do'} {listed(others, _MOST)}"
+                if others
+                else message,
                 action="if it comes from how the rows were collected, even it out or vary it in training, and test on "
                 "rows from elsewhere; if it belongs to what is predicted, nothing",
             )

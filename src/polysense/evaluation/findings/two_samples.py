@@ -1,4 +1,4 @@
-"""Two samples: how well a simple classifier tells two sets of rows apart by one column, and whether chance explains it.
+"""Two samples: how well a simple classifier separates two sets of rows by one column, and whether chance explains it.
 
 A classifier two-sample test (Lopez-Paz and Oquab, "Revisiting Classifier Two-Sample Tests", 2017): each half of the
 rows is scored by a classifier that was fitted on the other, and the area under the ROC curve is 0.5 where both sets
@@ -28,7 +28,7 @@ _AXES = 20  # principal axes of a vector that are looked at
 
 
 class Separation(NamedTuple):
-    """How well two sets are told apart.
+    """How well two sets are separated.
 
     Attributes:
         area: Under the ROC curve, out of fold.
@@ -66,7 +66,7 @@ def common_codes(codes: Int[np.ndarray, " rows"]) -> Int[np.ndarray, " rows"]:
 def separation_by_bins(
     bins: Int[np.ndarray, " rows"], second: Bool[np.ndarray, " rows"], seed: int, num_effective: tuple[int, int]
 ) -> Separation:
-    """How well bins tell the second set from the first.
+    """How well bins separate the second set from the first.
 
     Args:
         bins: Of each row.
@@ -89,7 +89,7 @@ def separation(
     seed: int,
     num_effective: tuple[int, int],
 ) -> Separation:
-    """How well a logistic regression on vectors tells the second set from the first; arguments as above."""
+    """How well a logistic regression on vectors separates the second set from the first; arguments as above."""
     from sklearn.linear_model import LogisticRegression
 
     values = np.asarray(features, dtype=np.float64)

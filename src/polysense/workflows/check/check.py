@@ -214,7 +214,7 @@ def _unscorable(processor: Processor, validation: Table | None, targets: Sequenc
         missing -= processor.transform(part, position, with_targets=True).targets.keys()
     return [
         f"{validation.name}, target {name!r}: none of the {len(part):,} validation rows has a class that training rows "
-        f"have too, so no epoch can be told from another; validate on more rows, or merge rare classes"
+        f"have too, so no epoch can be preferred to another; validate on more rows, or merge rare classes"
         for name in targets
         if name in missing
     ]

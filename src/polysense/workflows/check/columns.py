@@ -117,7 +117,7 @@ def _codes(values: Sequence[object]) -> Int[np.ndarray, " rows"]:
 
 
 def _distinct(spec: ModalitySpec, name: str, keys: np.ndarray, cells: Sequence[object]) -> np.ndarray:
-    """Cells that say enough not to recur by chance, among those that recur; the others need not be told."""
+    """Cells that say enough not to recur by chance, among those that recur; the others need not be known."""
     result = np.zeros(len(keys), dtype=bool)
     likeness = spec.likeness
     if spec.is_discrete or isinstance(likeness, Unsupported) or likeness.reads_items:

@@ -44,7 +44,7 @@ MOST_ROWS = 100_000
 _MOST_TRIED, _FEWEST_TRIED = 2_000, 30
 _MOST_CELLS = 60_000  # decoded; of a wide table fewer rows are
 _FIRST = 200  # cells that features are fitted on
-_FEWEST_FOR_FEATURES = 100  # rows tried; with fewer, nothing is told by vectors
+_FEWEST_FOR_FEATURES = 100  # rows tried; with fewer, vectors are not compared
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

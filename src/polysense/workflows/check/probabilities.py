@@ -81,7 +81,7 @@ def _has_part(run: Path, table: Table, part: str) -> bool:
 
 
 def simple_probabilities(checked: CheckedTable) -> Mapping[str, Probabilities]:
-    """Per target with classes what a linear model says of the decoded rows, out of fold; none where it can't be told.
+    """Per target with classes what a linear model says of the decoded rows, out of fold; none where it has no answer.
 
     Args:
         checked: With feature vectors of its columns.
