@@ -11,6 +11,7 @@ from polysense.reports.check import Check
 from polysense.reports.column_facts import ColumnFacts
 from polysense.reports.environment import render
 from polysense.reports.histogram import histogram
+from polysense.reports.numerals import compact
 
 __all__ = ["render_check"]
 
@@ -43,6 +44,7 @@ def render_check(check: Check, columns: Sequence[ColumnFacts], num_inputs: int) 
     return render(
         "check.html.j2",
         check=check,
+        compact=compact,
         facts={
             "rows": f"{check.num_rows:,}",
             "columns": f"{len(check.columns):,}",

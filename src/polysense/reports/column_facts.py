@@ -41,7 +41,7 @@ class ColumnFacts:
         unreadable: Reasons why cells can't be read, and how many there are of each.
         distributions: Of its numbers.
         values: The most frequent ones with their rows, where they recur.
-        num_values: How many there are.
+        num_values: How many there are; None where its cells are no values.
         examples: Some cells.
     """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["axis_end", "count", "number", "percent", "signed"]
+__all__ = ["axis_end", "compact", "count", "number", "percent", "signed"]
 
 
 def number(value: float) -> str:
@@ -15,6 +15,11 @@ def number(value: float) -> str:
         return f"{value:,.0f}"
     digits = f"{value:.3f}" if abs(value) < 10 else f"{value:.2f}"
     return "0.000" if digits == "-0.000" else digits.replace("-", "−")
+
+
+def compact(value: float) -> str:
+    """Four digits; thousands with commas, and no exponent."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def signed(value: float) -> str:

@@ -42,8 +42,7 @@ def _facts(
         counts = Counter(str(cell) for cell in whole.cells(column.source) if cell is not None)
         values, num_values = counts.most_common(_MOST_VALUES), len(counts)
     for codes, names in column.properties.values():
-        counts = Counter(names[code] for code in codes[codes >= 0].tolist())
-        values, num_values = counts.most_common(_MOST_VALUES), len(counts)
+        values = Counter(names[code] for code in codes[codes >= 0].tolist()).most_common(_MOST_VALUES)
     return ColumnFacts(
         name=column.name,
         num_missing=int(column.missing.sum()),
