@@ -117,6 +117,17 @@ def test_the_decision_is_a_softmax_of_weighted_logits(weights: Any) -> None:
     torch.testing.assert_close(logits(experts(model, changed).each[0]), logits(each.each[0]))
 
 
+def test_the_energy_is_that_of_the_combined_logits() -> None:
+    model, batch = build(weights="uniform").eval(), numbers()
+    with torch.no_grad():
+        energies, output = model.energies(batch, model.encode(batch)), experts(model, batch)
+    torch.testing.assert_close(energies, {"label": -logits(output.combined).logsumexp(dim=1)})
+    torch.testing.assert_close(model.energies(batch), energies)
+    # The log of a mean of probabilities has the energy 0 in every row, and a number has no logits.
+    assert build(**APART).eval().energies(batch) == {}
+    assert build(task="regression").eval().energies(batch) == {}
+
+
 @pytest.mark.parametrize("weights", ["uniform", "learned", "gate", "validation"])
 @pytest.mark.parametrize("joint", [False, True])
 def test_an_absent_column_has_no_weight_and_nothing_is_finite(weights: Any, joint: bool) -> None:

@@ -385,6 +385,14 @@ class EnsembleHead(Head[Experts]):
     def calibrate(self, output: Experts, truth: Truth, weights: Float[Tensor, " batch"]) -> str | None:
         return self.inner.calibrate(output.combined, truth, weights)
 
+    @property
+    def has_energy(self) -> bool:
+        # The log of a mean of probabilities has the energy 0 in every row.
+        return self.inner.has_energy and self._config.space == "logits"
+
+    def energy(self, output: Experts) -> Float[Tensor, " batch"]:
+        return self.inner.energy(output.combined)
+
     def arrays(self, output: Experts) -> dict[str, Tensor]:
         return self.inner.arrays(output.combined)
 

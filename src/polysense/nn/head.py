@@ -389,6 +389,22 @@ class Head(BaseHead, Generic[O]):
         """
         raise AssertionError(f"{type(self).__name__} calibrates nothing")
 
+    @property
+    def has_energy(self) -> bool:
+        """Whether `energy` says how little a row is like those that were trained on."""
+        return False
+
+    def energy(self, output: O) -> Float[Tensor, " batch"]:
+        """The free energy of each row's logits at temperature 1; higher where rows are unlike the training rows.
+
+        Liu et al., "Energy-based Out-of-distribution Detection", NeurIPS 2020, equation 4. A fitted temperature has no
+        part in it: it may differ between rows, whose energies would not compare, and 1 is what the paper recommends.
+
+        Args:
+            output: What `read` gave for the rows, in evaluation mode.
+        """
+        raise AssertionError(f"{type(self).__name__} has no energy")
+
     def translated(self, output: O, other: Head[O]) -> O:
         """What another model's head of the same target gave, in this head's terms.
 

@@ -39,7 +39,7 @@ class MultimodalModel(nn.Module):
         parameter_scales: Parameters that learn at a rate of their own, and that rate over the rest's.
     """
 
-    FORWARD_METHODS: ClassVar[tuple[str, ...]] = ("losses", "encode", "fused", "predict")
+    FORWARD_METHODS: ClassVar[tuple[str, ...]] = ("losses", "encode", "fused", "predict", "energies")
 
     def __init__(
         self,
@@ -148,6 +148,13 @@ class MultimodalModel(nn.Module):
                 truth, arrays = head.truth(batch), with_prior(arrays, head.target, empty)
                 predictions[-1][name] = arrays | ({} if truth is None else head.score(*arguments, truth))
         return predictions
+
+    @prediction
+    def energies(self, batch: Batch, tokens: Mapping[str, Tokens] | None = None) -> dict[str, Float[Tensor, " batch"]]:
+        """Per target whose head has one, the energy of each row (`Head.energy`); the model is in eval mode."""
+        heads = {name: head for name, head in self.by_target().items() if head.has_energy}
+        outputs = self._run(batch, tuple(heads), tokens).outputs if heads else {}
+        return {name: head.energy(outputs[name]) for name, head in heads.items()}
 
     @prediction
     def fused(self, batch: Batch, target: str | None = None) -> Fused:

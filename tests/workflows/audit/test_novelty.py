@@ -39,7 +39,12 @@ def test_rows_with_a_changed_column_are_scored(trained: Callable[[str], polysens
     words = [change.words for change in part.changes]
     assert "sound from another row" in words
     assert any(each.startswith("the photo damaged by ") for each in words)
-    assert len(part.scores) == 3
+    assert part.scores == (
+        "distance to the nearest known rows",
+        "Mahalanobis distance",
+        "energy of the logits",
+        "lack of certainty",
+    )
     present = {"sound from another row": sum(cell is not None for cell in table.cells("sound")) - 1}  # one is broken
     for change in part.changes:
         assert change.num == present.get(change.words, change.num)

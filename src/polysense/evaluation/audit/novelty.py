@@ -1,12 +1,13 @@
-"""Novelty: whether a model's own vectors tell rows like its training rows from rows that are unlike any of them.
+"""Novelty: whether a model's own scores tell rows like its training rows from rows that are unlike any of them.
 
-Two scores of the network's fused vector: the distance to the 10th nearest of the reference rows, both on the unit
+Two scores are of the network's fused vector: the distance to the 10th nearest of the reference rows, both on the unit
 sphere (Sun et al., "Out-of-Distribution Detection with Deep Nearest Neighbors", ICML 2022, section 3), and Mahalanobis'
 distance to their mean (Lee et al., "A Simple Unified Framework for Detecting Out-of-Distribution Samples and
-Adversarial Attacks", NeurIPS 2018, section 2.1, of one class), its covariance shrunk; and where classes are predicted
-how unsure they are (Hendrycks and Gimpel, "A Baseline for Detecting Misclassified and Out-of-Distribution Examples in
-Neural Networks", ICLR 2017). Each is judged by the AUROC of the audited rows with one column taken from another row, or
-damaged, against the same rows as they are. An energy score needs logits, which predictions do not hold.
+Adversarial Attacks", NeurIPS 2018, section 2.1, of one class), its covariance shrunk. Where a head has logits, a third
+is their energy (Liu et al., "Energy-based Out-of-distribution Detection", NeurIPS 2020, equation 4, temperature 1);
+where classes are predicted, a fourth is how unsure they are (Hendrycks and Gimpel, "A Baseline for Detecting
+Misclassified and Out-of-Distribution Examples in Neural Networks", ICLR 2017). Each is judged by the AUROC of the
+audited rows with one column taken from another row, or damaged, against the same rows as they are.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class Novelty(AuditPart):
     def record(self) -> Mapping[str, JsonValue]:
         return {
             "reference": self.reference,
-            "energy": "not available: predictions hold no logits",
+            "scores": list(self.scores),
             "changes": [
                 {
                     "change": each.words,

@@ -31,7 +31,9 @@ _MOST_KNOWN = 2000
 _FEWEST = 20
 _MOST_COLUMNS = 8
 _WORST = 5  # severity
-_NEIGHBORS, _MAHALANOBIS, _UNSURE = "distance to the nearest known rows", "Mahalanobis distance", "lack of certainty"
+_NEIGHBORS, _MAHALANOBIS = "distance to the nearest known rows", "Mahalanobis distance"
+_ENERGY, _UNSURE = "energy of the logits", "lack of certainty"
+_DECIMALS = 5
 
 
 @torch.no_grad()
@@ -93,7 +95,8 @@ def _part(
     num_known: int,
 ) -> Novelty:
     """The part of one target: the shared scores, and its own."""
-    own = {_NEIGHBORS: _NEIGHBORS, _MAHALANOBIS: _MAHALANOBIS, _unsure(target): _UNSURE}
+    own = {_NEIGHBORS: _NEIGHBORS, _MAHALANOBIS: _MAHALANOBIS}
+    own |= {_of(target, name): name for name in (_ENERGY, _UNSURE)}
     own = {key: name for key, name in own.items() if key in clean}
     return Novelty(
         target=target.name,
@@ -111,8 +114,8 @@ def _part(
     )
 
 
-def _unsure(target: Target) -> str:
-    return f"{target.name}: {_UNSURE}"
+def _of(target: Target, score: str) -> str:
+    return f"{target.name}: {score}"
 
 
 def _known_vectors(subject: AuditSubject) -> np.ndarray:
@@ -140,6 +143,12 @@ def _scores(subject: AuditSubject, encoded: Encoded, known: np.ndarray, real: np
     vectors = _pooled(subject, encoded)[real]
     results = {_NEIGHBORS: neighbor_distance(known, vectors), _MAHALANOBIS: mahalanobis_distance(known, vectors)}
     batch, tokens = encoded
+    energies = subject.bundle.model.energies(batch, tokens)
+    for target in subject.evaluation.targets:
+        if target.name in energies:
+            energy = energies[target.name].cpu().numpy().astype(np.float64)[real]
+            # Logits that are logs of probabilities have the energy 0, whose rounding errors tell nothing.
+            results[_of(target, _ENERGY)] = energy.round(_DECIMALS)
     answers = {
         target.name: task(target.task).class_probabilities
         for target in subject.evaluation.targets
@@ -156,7 +165,7 @@ def _scores(subject: AuditSubject, encoded: Encoded, known: np.ndarray, real: np
             unsure = np.full(int(real.sum()), np.nan)
             if len(np.unique(judged.rows)) == len(judged.rows):
                 unsure[judged.rows] = 1 - judged.probabilities.max(axis=1)
-                results[_unsure(target)] = unsure
+                results[_of(target, _UNSURE)] = unsure
     return results
 
 

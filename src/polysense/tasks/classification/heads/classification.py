@@ -115,6 +115,13 @@ class ClassificationHead(Head[Logits], config=ClassificationHeadConfig):
         self.temperature.fill_(temperature.value)
         return str(temperature)
 
+    @property
+    def has_energy(self) -> bool:
+        return True
+
+    def energy(self, output: Logits) -> Float[Tensor, " batch"]:
+        return -output.values.float().logsumexp(dim=-1)
+
     def arrays(self, output: Logits) -> dict[str, Tensor]:
         probabilities = (output.values.float() / self.temperature).softmax(dim=-1)
         return {"values": probabilities.argmax(dim=-1), "probabilities": probabilities}

@@ -92,6 +92,17 @@ class MultilabelHead(Head[Logits], config=MultilabelHeadConfig):
         self.temperature.fill_(temperature.value)
         return str(temperature)
 
+    @property
+    def has_energy(self) -> bool:
+        return True
+
+    def energy(self, output: Logits) -> Float[Tensor, " batch"]:
+        """The sum of the labels' energies, each of two logits of which one is 0.
+
+        Wang et al., "Can multi-label classification networks know what they don't know?", NeurIPS 2021, equation 6.
+        """
+        return -F.softplus(output.values.float()).sum(dim=-1)
+
     def arrays(self, output: Logits) -> dict[str, Tensor]:
         probabilities = self.sigmoid(output.values.float() / self.temperature)
         return {"values": probabilities >= self.threshold, "probabilities": probabilities}
