@@ -10,11 +10,11 @@ from polysense.cli.app import main
 def test_the_families_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
-    assert [line.split()[0] for line in lines[:15]] == [
-        "encoders", "fusions", "heads", "estimators", "objectives", "decodings", "columns", "features", "targets",
+    assert [line.split()[0] for line in lines[:16]] == [
+        "encoders", "fusions", "heads", "losses", "estimators", "objectives", "decodings", "columns", "features", "targets",
         "transforms", "splits", "batchings", "optimizers", "balances", "schedules",
     ]  # fmt: skip
-    assert all(int(line.split()[1]) >= 2 for line in lines[:15])
+    assert all(int(line.split()[1]) >= 2 for line in lines[:16])
 
 
 def test_one_line_for_each_member(capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from polysense.config.base import members
 from polysense.config.limits import NonNegativeFloat
-from polysense.core.batch import Truth
+from polysense.core.batch import Batch, Truth
 from polysense.core.pytree import map_tensors, pytree_node, tensors
 from polysense.core.rows import ColumnLosses, RowContext, RowLoss
 from polysense.core.schema import Column, Target
@@ -92,6 +92,10 @@ class EnsembleHeadConfig(HeadConfig):
     def trains_apart(self) -> bool:
         """Whether no loss of the combination is trained on."""
         return self.apart or self.weights == "validation"
+
+    @property
+    def corrections(self) -> Sequence[str]:
+        return self.head.corrections
 
     def build(self, target: Target, width: int) -> EnsembleHead:
         self.head.check(target)
@@ -374,6 +378,13 @@ class EnsembleHead(Head[Experts]):
     @staticmethod
     def _total(head: Head[object], output: object, truth: Truth) -> Float[Tensor, " batch"]:
         return head.loss(output, truth)["loss"].total
+
+    def truth(self, batch: Batch) -> Truth | None:
+        return self.inner.truth(batch)
+
+    @property
+    def selection_metric(self) -> str | None:
+        return self.inner.selection_metric
 
     def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
         return dict.fromkeys(self.loss_weights, self.inner.count(truth)["loss"])

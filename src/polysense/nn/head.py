@@ -92,6 +92,11 @@ class HeadConfig(Family, family="head", homes=("nn.ensemble_head", "tasks.*.head
         """What reads one column's summary in training, so that no column is ignored (`objectives.unimodal`)."""
         return self.build(target, width)
 
+    @property
+    def corrections(self) -> Sequence[str]:
+        """What of it corrects for uneven classes, in words, such as "class_weights: balanced"; mostly nothing."""
+        return ()
+
     def create(self, target: Target, width: int, resources: Path | None = None) -> BaseHead:
         """Builds the head; one that has files of its own replaces this.
 

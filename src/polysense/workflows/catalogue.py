@@ -52,22 +52,25 @@ class FamilyInfo:
         name: Its name on the command line.
         where: Where a recipe names one.
         text: What they do.
+        singular: One of them; None: the name without its s.
     """
 
     name: str
     where: str
     text: str
+    singular: str | None = None
 
     @property
     def key(self) -> str:
         """Its name in code and in entry points: the singular."""
-        return self.name.removesuffix("s")
+        return self.name.removesuffix("s") if self.singular is None else self.singular
 
 
 FAMILIES = (
     FamilyInfo("encoders", "model.encoders.COLUMN", "Turn a column's cells into tokens."),
     FamilyInfo("fusions", "model.fusion", "Join the columns' tokens."),
     FamilyInfo("heads", "model.heads.TARGET", "Read a target from what was fused."),
+    FamilyInfo("losses", "model.heads.TARGET.loss", "Say what a head of one class of several minimizes.", "loss"),
     FamilyInfo("estimators", "model.heads.TARGET.estimators.NAME", "Simple models of features, fitted after training."),
     FamilyInfo("objectives", "model.objectives.NAME", "Additional losses, in training only."),
     FamilyInfo("decodings", "model.heads.TARGET.decoding", "Choose the tokens of a text."),

@@ -10,6 +10,7 @@ from polysense.data.tables.sources import Table
 from polysense.nn.ensemble_head import EnsembleHeadConfig
 from polysense.nn.head import HeadConfig
 from polysense.recipe import Recipe
+from polysense.workflows.corrections import correction_lines
 from polysense.workflows.score_statistics import takes_scores
 
 __all__ = ["plan_lines", "rows_afterwards"]
@@ -52,6 +53,7 @@ def plan_lines(recipe: Recipe, tables: Mapping[str, Table]) -> list[str]:
     return [
         f"plan: {targets} from {listed}{joined}; {weights}",
         *(f"plan: {line}" for line in experts),
+        *(f"plan: {line}" for line in correction_lines(recipe)),
         f"plan: {training.epochs} epochs{stops}, each of {rows:,} rows in about {steps:,} steps of "
         f"{training.batch_size}{more}",
         f"plan: {time}",

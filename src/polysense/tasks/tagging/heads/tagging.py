@@ -29,6 +29,7 @@ from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Column
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
+from polysense.nn.class_weights import named_weights
 from polysense.nn.head import Head, HeadConfig, readout
 from polysense.nn.layers.crf import LinearChainCRF
 from polysense.tasks.tagging.record import TaggingTarget
@@ -263,13 +264,8 @@ def _class_weights(config: TaggingHeadConfig, target: TaggingTarget) -> list[flo
     if isinstance(requested, str):
         shares = [1.0 - sum(target.class_lengths), *target.class_lengths]
         return [1.0 / (len(shares) * max(share, _RAREST)) for share in shares]
-    unknown = sorted(set(requested) - set(target.classes))
-    if unknown:
-        raise ConfigError(
-            f"model.heads.{target.name}.class_weights: no class is named {unknown[0]!r} "
-            f"(known: {', '.join(target.classes)})"
-        )
-    return [1.0, *(float(requested.get(name, 1.0)) for name in target.classes)]
+    where = f"model.heads.{target.name}.class_weights"
+    return [1.0, *named_weights(where, requested, target.classes)]
 
 
 def _chain(num_labels: int, boundaries: bool) -> LinearChainCRF:
