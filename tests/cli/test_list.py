@@ -11,8 +11,8 @@ def test_the_families_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
     assert [line.split()[0] for line in lines[:16]] == [
-        "encoders", "fusions", "heads", "losses", "estimators", "objectives", "decodings", "columns", "features", "targets",
-        "transforms", "splits", "batchings", "optimizers", "balances", "schedules",
+        "encoders", "fusions", "heads", "losses", "estimators", "objectives", "decodings", "columns", "features",
+        "targets", "transforms", "splits", "batchings", "optimizers", "balances", "schedules",
     ]  # fmt: skip
     assert all(int(line.split()[1]) >= 2 for line in lines[:16])
 
@@ -55,7 +55,7 @@ def test_verbose_explains_all(capsys: pytest.CaptureFixture[str]) -> None:
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "--json"]) == 0
     families = json.loads(capsys.readouterr().out)
-    assert len(families) == 15
+    assert len(families) == 16
     assert main(["list", "heads", "regression", "--json"]) == 0
     (regression,) = json.loads(capsys.readouterr().out)
     assert regression in families["heads"]
