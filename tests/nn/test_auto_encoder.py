@@ -112,7 +112,7 @@ def test_a_cached_text_backbone_is_taken_and_works(cache: Path) -> None:
     snapshot = folder_for(cache, "sentence-transformers/all-MiniLM-L6-v2")
     add_bert(snapshot)
     found, reason = AutoEncoderConfig(tune=1, learning_rate_scale=0.5).resolve("text", ENGLISH)
-    assert found == PretrainedConfig(path=str(snapshot), tune=1, learning_rate_scale=0.5)
+    assert found == PretrainedConfig(path=str(snapshot), tune=1, learning_rate_scale=0.5, pool_to="auto")
     assert reason == (
         "pretrained sentence-transformers/all-MiniLM-L6-v2 (transformers, 0.0 million parameters), from the local "
         "Hugging Face cache; its last 1 blocks tuned"
@@ -133,7 +133,7 @@ def test_huggingface_hub_agrees_on_where_the_cache_is(cache: Path) -> None:
     add_bert(folder_for(cache, name))
     found, _ = AutoEncoderConfig().resolve("text")
     theirs = try_to_load_from_cache(name, "config.json", cache_dir=cache)
-    assert found == PretrainedConfig(path=str(Path(str(theirs)).parent))
+    assert found == PretrainedConfig(path=str(Path(str(theirs)).parent), pool_to="auto")
 
 
 def test_the_caches_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +170,7 @@ def test_other_languages_want_a_multilingual_backbone(cache: Path) -> None:
     assert "multilingual text backbones" in reason
     snapshot = folder_for(cache, "FacebookAI/xlm-roberta-base")
     add_bert(snapshot)
-    assert AutoEncoderConfig().resolve("text", GERMAN)[0] == PretrainedConfig(path=str(snapshot))
+    assert AutoEncoderConfig().resolve("text", GERMAN)[0] == PretrainedConfig(path=str(snapshot), pool_to="auto")
     english, _ = AutoEncoderConfig().resolve("text", ENGLISH)
     assert isinstance(english, PretrainedConfig)
     assert "bert-base-uncased" in english.path
@@ -211,16 +211,16 @@ def test_a_given_folder_goes_before_the_cache(cache: Path, tmp_path: Path) -> No
     (tmp_path / "mine").mkdir()
     add_bert(tmp_path / "mine")
     found, reason = AutoEncoderConfig(path=str(tmp_path / "mine")).resolve("text", GERMAN)
-    assert found == PretrainedConfig(path=str(tmp_path / "mine"))
+    assert found == PretrainedConfig(path=str(tmp_path / "mine"), pool_to="auto")
     assert reason == "pretrained mine, a transformers model, since path names it; frozen on a CPU"
 
 
 @pytest.mark.parametrize(
     ("path", "modality", "expected"),
     [
-        ("org/some-bert", "text", PretrainedConfig(path="org/some-bert")),
-        ("bert-base-uncased", "text", PretrainedConfig(path="bert-base-uncased")),
-        ("org/some-vit", "image", PretrainedConfig(path="org/some-vit")),
+        ("org/some-bert", "text", PretrainedConfig(path="org/some-bert", pool_to="auto")),
+        ("bert-base-uncased", "text", PretrainedConfig(path="bert-base-uncased", pool_to="auto")),
+        ("org/some-vit", "image", PretrainedConfig(path="org/some-vit", pool_to="auto")),
         ("timm/resnet10t.c3_in1k", "image", TimmConfig(name="resnet10t.c3_in1k")),
         ("hf-hub:timm/resnet10t.c3_in1k", "image", TimmConfig(name="hf-hub:timm/resnet10t.c3_in1k")),
         ("resnet10t.c3_in1k", "image", TimmConfig(name="resnet10t.c3_in1k")),
@@ -236,7 +236,7 @@ def test_a_given_hub_name_that_is_cached_is_loaded_from_there(cache: Path) -> No
     snapshot = folder_for(cache, "org/some-bert")
     add_bert(snapshot)
     found, reason = AutoEncoderConfig(path="org/some-bert").resolve("text")
-    assert found == PretrainedConfig(path=str(snapshot))
+    assert found == PretrainedConfig(path=str(snapshot), pool_to="auto")
     assert "pretrained org/some-bert, a transformers model, since path names it, from the local Hugging" in reason
 
 

@@ -119,7 +119,7 @@ def test_a_hub_cache_is_such_a_folder(tmp_path: Path) -> None:
     (base / "refs" / "main").write_text("abc")
     save_bert(base / "snapshots" / "abc")
     config, why = resolve("text", tmp_path, ENGLISH)
-    assert config == PretrainedConfig(path=str(base / "snapshots" / "abc"))
+    assert config == PretrainedConfig(path=str(base / "snapshots" / "abc"), pool_to="auto")
     assert why.startswith("pretrained org/some-bert (")
 
 
@@ -292,7 +292,7 @@ def test_a_download_says_its_size_and_takes_no_code(
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
     caplog.set_level("INFO", logger="polysense")
     config, why = resolve("audio", "download")
-    assert config == PretrainedConfig(path=str(tmp_path / "there"))
+    assert config == PretrainedConfig(path=str(tmp_path / "there"), pool_to="auto")
     assert why.startswith("pretrained openai/whisper-tiny (")
     assert "downloaded from the Hugging Face hub" in why
     assert asked == {

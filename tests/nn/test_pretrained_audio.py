@@ -16,6 +16,7 @@ from polysense.core.batch import ColumnBatch
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.audio.record import AudioColumn
+from polysense.modalities.image.record import ImageColumn
 from polysense.nn.pretrained import Pretrained, PretrainedConfig
 
 transformers: Any = importlib.import_module("transformers")
@@ -448,3 +449,48 @@ def test_the_states_are_the_last_layers_alone(tmp_path: Path) -> None:
         assert [(level.stride, level.width, level.grid) for level in one.give_pyramid()] == [((320,), 16, None)]
     clip = clips(1, 16000)
     assert torch.equal(encode(weighted, clip, 16000).pyramid[0].values, encode(last, clip, 16000).pyramid[0].values)
+
+
+@pytest.mark.parametrize("save", [save_whisper, lambda folder: save_waveform("wav2vec2-large", folder)], ids=["w", "v"])
+def test_a_long_clip_is_handed_on_as_means_of_neighbors(save: Any, tmp_path: Path) -> None:
+    path = str(save(tmp_path))
+    whole = PretrainedConfig(path=path, layers="last").build(AUDIO, 8).eval()
+    fewer = PretrainedConfig(path=path, layers="last", pool_to=7).build(AUDIO, 8).eval()
+    fewer.load_state_dict(whole.state_dict())
+    clip = clips(1, 16000)
+    with torch.no_grad():
+        states = whole.backbone(clip[:, 0], torch.tensor([16000])).layers[0]
+        means = fewer.backbone(clip[:, 0], torch.tensor([16000])).layers[0]
+    count = int(states.mask.sum())
+    size = -(-count // 7)
+    expected = [states.values[0, low : min(low + size, count)].mean(dim=0) for low in range(0, count, size)]
+    assert int(means.mask.sum()) == len(expected) <= 7
+    torch.testing.assert_close(means.values[0, : len(expected)], torch.stack(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_the_room_of_averaged_clips_does_not_depend_on_which_are_there(tmp_path: Path) -> None:
+    encoder = PretrainedConfig(path=str(save_whisper(tmp_path)), pool_to=8).build(AUDIO, 8).eval()
+    values = clips(4, 320 * 17)  # of 17 positions, in threes, 6 tokens are left; of 8 all 8
+    check_rows_apart(encoder, values, [320 * 17, 320 * 8, 320 * 9, 0])
+    with torch.inference_mode():
+        together = encode(encoder, values, 320 * 17, 320 * 8, 320 * 9, 0)
+        alone = encode(encoder, values[:1], 320 * 17)
+    assert together.mask.sum(dim=1).tolist() == [6, 8, 5, 0]
+    assert together.values.shape[1] == alone.values.shape[1] == 8
+    assert torch.equal(together.values[0], alone.values[0])
+
+
+def test_a_recognizer_is_given_all_states(tmp_path: Path) -> None:
+    encoder = PretrainedConfig(path=str(save_whisper(tmp_path)), pool_to=8).build(AUDIO, 8).eval()
+    encoder.give_pyramid()
+    assert int(encode(encoder, clips(1, 16000), 16000).pyramid[0].mask.sum()) == 50
+
+
+def test_tokens_of_images_and_texts_are_not_averaged(tmp_path: Path) -> None:
+    assert PretrainedConfig.of_backbone("somewhere", {}).pool_to == "auto"
+    config = transformers.ViTConfig(**_BLOCKS, image_size=8, patch_size=4)
+    transformers.ViTModel(config).save_pretrained(tmp_path)
+    transformers.ViTImageProcessor(size={"height": 8, "width": 8}).save_pretrained(tmp_path)
+    image = ImageColumn(name="photo", image_size=(8, 8), num_channels=3, mean=(0.5,) * 3, std=(0.5,) * 3)
+    with pytest.raises(ConfigError, match="pool_to: found 7, but tokens of image columns are not averaged"):
+        PretrainedConfig(path=str(tmp_path), pool_to=7).build(image, 8)

@@ -35,13 +35,13 @@ def resolve(modality: str, root: Path, cells: list[str] | None = None) -> tuple[
 
 def test_each_modality_takes_its_model(weights: Path) -> None:
     text, why = resolve("text", weights, ENGLISH)
-    assert text == PretrainedConfig(path=str(weights / "all-MiniLM-L6-v2"))
+    assert text == PretrainedConfig(path=str(weights / "all-MiniLM-L6-v2"), pool_to="auto")
     assert why == (
         f"pretrained all-MiniLM-L6-v2 (transformers, 22.7 million parameters), from the folder {weights.name}; frozen "
         "on a CPU"
     )
     assert resolve("image", weights)[0] == TimmConfig(name=str(weights / "mobilenet_v2_timm"))
-    assert resolve("audio", weights)[0] == PretrainedConfig(path=str(weights / "whisper-tiny-en"))
+    assert resolve("audio", weights)[0] == PretrainedConfig(path=str(weights / "whisper-tiny-en"), pool_to="auto")
 
 
 def test_english_vocabularies_are_not_for_german(weights: Path) -> None:

@@ -85,7 +85,7 @@ def test_a_recipe_names_it_from_its_own_folder(table: Path, models: Path, tmp_pa
         "model:\n  encoders: {note: auto}\n  heads: {label: classification}\n"
     )
     prepared = prepare(recipe)
-    assert prepared.recipe.model.encoders["note"] == PretrainedConfig(path=str(models / "sentences"))
+    assert prepared.recipe.model.encoders["note"] == PretrainedConfig(path=str(models / "sentences"), pool_to="auto")
     assert prepared.recipe.pretrained == str(models)
     assert "pretrained: models\n" in prepared.recipe.relative_to(tmp_path).to_yaml()
     off = prepare(recipe, overrides=["pretrained=off"])
@@ -109,7 +109,9 @@ def test_an_override_of_the_scratch_encoder_chooses_it(table: Path, models: Path
     assert isinstance(encoder, TextTransformerConfig)
     assert encoder.num_heads == 2
     tuned = prepare(table, target="label", columns=KINDS, overrides=[*named, "model.encoders.note.tune=full"])
-    assert tuned.recipe.model.encoders["note"] == PretrainedConfig(path=str(models / "sentences"), tune="full")
+    assert tuned.recipe.model.encoders["note"] == PretrainedConfig(
+        path=str(models / "sentences"), tune="full", pool_to="auto"
+    )
     typed = prepare(table, target="label", columns=KINDS, overrides=[*named, "model.encoders.note.type=text_cnn"])
     assert typed.recipe.model.encoders["note"].type == "text_cnn"
     assert typed.encoders == {}

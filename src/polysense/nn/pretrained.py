@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from polysense.config.limits import NonNegativeFloat
+from polysense.config.limits import NonNegativeFloat, PositiveInt
 from polysense.core import registry
 from polysense.core.error_text import first_line
 from polysense.core.schema import Column, Requirements
@@ -57,6 +57,9 @@ class PretrainedConfig(EncoderConfig):
             second of silence, which is not handed on, at the cost of the clip's own length. full: silence up to the
             model's length, as in its own training, handed on with the clip; what a recognizer's decoder needs that is
             not trained.
+        pool_to: The most tokens that one item is handed on as; of a longer sequence so many neighbors are averaged.
+            null hands all on; auto is 64 for audio, whose backbones have 50 tokens a second, and all for all else. A
+            head that reads the backbone's own states (a recognizer's decoder) is given all.
     """
 
     framework: ClassVar[str] = "transformers"
@@ -70,6 +73,7 @@ class PretrainedConfig(EncoderConfig):
     layers: Literal["auto", "last", "all", "weighted"] | tuple[int, ...] = "auto"
     max_seconds: float = 60.0
     padding: Literal["own", "full"] = "own"
+    pool_to: PositiveInt | Literal["auto"] | None = None
 
     def __post_init__(self) -> None:
         if self.max_seconds <= 0:
@@ -96,7 +100,7 @@ class PretrainedConfig(EncoderConfig):
 
     @classmethod
     def of_backbone(cls, name: str, options: Mapping[str, Any]) -> PretrainedConfig:
-        return cls(path=name, **options)
+        return cls(path=name, pool_to="auto", **options)
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> Pretrained:
         self.check(column)
@@ -137,6 +141,8 @@ class Pretrained(BackboneEncoder):
     """
 
     usual_layers: ClassVar[Layers] = "last"  # that `layers: auto` stands for
+    usual_tokens: ClassVar[int | None] = None  # that `pool_to: auto` stands for
+    averages_tokens: ClassVar[bool] = False  # so that there are no more than `pool_to`
 
     def __init__(
         self,
@@ -157,6 +163,11 @@ class Pretrained(BackboneEncoder):
         """Builds the encoder; the arguments are those of `EncoderConfig.build`."""
         import transformers
 
+        if isinstance(config.pool_to, int) and not cls.averages_tokens:
+            raise ConfigError(
+                f"model.encoders.{column.name}.pool_to: found {config.pool_to}, but tokens of {column.modality} "
+                "columns are not averaged; write null"
+            )
         path = config.path if resources is None else str(resources)
         settings = from_pretrained(transformers.AutoConfig, path, config.revision)
         cls.adapt(settings, config, column)
@@ -207,6 +218,13 @@ class Pretrained(BackboneEncoder):
     @classmethod
     def prepare(cls, network: Any, settings: Any) -> None:
         """Changes the backbone once it is there, before any of it is frozen."""
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The most tokens of an item; None: as many as the backbone has."""
+        if self.gives_pyramid:
+            return None
+        return self.usual_tokens if self.config.pool_to == "auto" else self.config.pool_to
 
     @property
     def needs_layers(self) -> bool:

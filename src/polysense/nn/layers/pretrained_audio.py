@@ -40,6 +40,7 @@ __all__ = [
     "encode_waveforms",
     "filled_up",
     "is_audio",
+    "is_sequence",
     "is_waveform",
     "keep_rows_apart",
     "layers_of_blank",
@@ -55,6 +56,11 @@ _SPECTROGRAM = ("whisper", "audio-spectrogram-transformer")
 def is_waveform(settings: Any) -> bool:
     """Whether a transformers config is of a model that reads the waveform."""
     return settings.model_type in _WAVEFORM
+
+
+def is_sequence(settings: Any) -> bool:
+    """Whether a model has one token for each position in time, and no others."""
+    return not _is_ast(settings)
 
 
 def is_audio(settings: Any) -> bool:

@@ -11,6 +11,7 @@ leaves parameters without a gradient where several processes wait for one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,11 +25,14 @@ from polysense.core.tokens import Features, PyramidLevel, Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.audio.record import AudioRequirements
 from polysense.nn.backbone import Layers
+from polysense.nn.encoder import Items, Lengths
+from polysense.nn.layers.averaged import averaged
 from polysense.nn.layers.pretrained_audio import (
     encode_spectrograms,
     encode_waveforms,
     filled_up,
     is_audio,
+    is_sequence,
     is_waveform,
     keep_rows_apart,
     layers_of_blank,
@@ -44,6 +48,8 @@ class PretrainedAudio(Pretrained):
     """Tokens along time, as many in a second as the backbone has."""
 
     usual_layers: ClassVar[Layers] = "weighted"
+    usual_tokens: ClassVar[int | None] = 64
+    averages_tokens: ClassVar[bool] = True
 
     @classmethod
     def requested(cls, config: PretrainedConfig, settings: Any) -> AudioRequirements:
@@ -92,8 +98,16 @@ class PretrainedAudio(Pretrained):
             if self.config.padding == "full":
                 values, lengths = filled_up(self.network, self.extractor, values, lengths)
             joined, mask = encode_spectrograms(self.network, self.extractor, values, lengths, chosen, exact=exact)
+        if self.max_tokens is not None and is_sequence(self.settings):
+            joined, mask = averaged(joined, mask, self.max_tokens)
         layers = torch.split(joined, self.shape.hidden, dim=2)
         return tuple(Tokens(layer, mask, (mask.shape[1],)) for layer in layers)
+
+    def _room(self, values: Items, lengths: Lengths, items: Sequence[Sequence[Tensor]]) -> tuple[int, tuple[int, ...]]:
+        # Of a longer clip fewer tokens may be left than of a shorter one, which has just too few to be averaged.
+        room, grid = super()._room(values, lengths, items)
+        most = self.max_tokens
+        return (most if most is not None and most // 2 < room < most else room), grid
 
     @property
     def keeps_features(self) -> bool:
