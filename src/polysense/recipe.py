@@ -20,6 +20,7 @@ from polysense.config.codec import (
 from polysense.config.limits import Limit, NonNegativeFloat, NonNegativeInt, PositiveInt
 from polysense.config.overrides import apply_overrides
 from polysense.data.batches.blocks import PredictionConfig
+from polysense.data.batches.sampling import ClassSamplerConfig
 from polysense.data.config import DataConfig
 from polysense.data.recipe_paths import INIT_FROM, PATHS, PRETRAINED, absolute_paths, relative_paths, spelled_out
 from polysense.data.target import TargetConfig
@@ -149,6 +150,9 @@ class Recipe(Config):
                 raise ConfigError(f"model.{below}.{name}: there is no {kind}.{name}")
             for name in sorted(named - given):
                 raise ConfigError(f"{kind}.{name}: there is no model.{below}.{name}")
+        sampler = self.training.sampler
+        if isinstance(sampler, ClassSamplerConfig):
+            sampler.resolved(tuple(self.data.targets))
         for name, target in self.data.targets.items():
             self._check_answer(name, target, self.model.heads[name])
 

@@ -11,6 +11,7 @@ import pytest
 from small_runs import SMALL
 
 import polysense
+from polysense.errors import ConfigError
 from polysense.workflows.corrections import correction_lines, correction_warnings
 from polysense.workflows.plan import plan_lines
 from polysense.workflows.prepare import prepare
@@ -29,11 +30,16 @@ def table() -> pl.DataFrame:
         ([], ()),
         (["class_weights=balanced"], ("class_weights: balanced",)),
         (["loss=focal"], ()),
+        (["training.sampler=square_root"], ("training.sampler: square_root",)),
+        (
+            ["training.sampler=class_balanced", "class_weights=balanced"],
+            ("training.sampler: class_balanced", "class_weights: balanced"),
+        ),
         (["loss=logit_adjusted", "logit_adjustment=1"], ("loss: logit_adjusted (tau 1)", "logit_adjustment: 1")),
     ],
 )
 def test_the_plan_lists_them_and_several_are_warned_of(overrides: list[str], named: tuple[str, ...]) -> None:
-    keys = [f"model.heads.label.head.{override}" for override in overrides]
+    keys = [each if "." in each else f"model.heads.label.head.{each}" for each in overrides]
     prepared = prepare(table(), target="label", overrides=keys)
     assert prepared.recipe.model.heads["label"].type == "ensemble"  # its experts' head is corrected
     plan = [line for line in plan_lines(prepared.recipe, {"train": prepared.table}) if "uneven" in line]
@@ -56,3 +62,26 @@ def test_a_run_warns_and_the_bundle_keeps_the_correction(tmp_path: Path, caplog:
     bundle = polysense.load(tmp_path / "run")
     corrected = bundle.predict(table()[["x"]]).frame
     assert (corrected["label"] == "rare").mean() > 0.3
+
+
+def test_a_sampler_draws_rare_rows_more_often(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    keys = [
+        "model.heads.label={type: classification}",
+        "training.sampler=class_balanced",
+        "training.accumulate=2",
+        "training.batching.type=tokens",
+    ]
+    with caplog.at_level(logging.INFO, logger="polysense"):
+        run = polysense.fit(table(), target="label", output=tmp_path / "run", overrides=[*SMALL, *keys], progress=False)
+    # 108 of 120 rows are trained on, 18 of them rare: each class is drawn 54 times.
+    assert "draws each of the 18 rows of 'rare' 3 times, and each of the 90 of 'common' 0.6 times" in caplog.text
+    assert run.training.monitored == ("label/balanced_accuracy",)
+
+
+def test_a_target_without_classes_has_no_sampler(tmp_path: Path) -> None:
+    rows = table().with_columns(y=pl.col("x") * 2 + pl.col("z"))[["x", "z", "y"]]
+    with pytest.raises(ConfigError, match="whose rows have no classes to draw them by"):
+        polysense.fit(
+            rows, target="y", output=tmp_path / "run", overrides=[*SMALL, "training.sampler=class_balanced"],
+            progress=False,
+        )  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TypeVar
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
@@ -168,6 +169,8 @@ class Batch:
         progress: float32, in training the share of the run's epochs that is done when this one is, above 0 and at most
             1, for a loss whose terms change as training goes on. A function of the epoch alone, so cutting a batch up
             and resuming change nothing. None elsewhere.
+        draws: int64 [batch], in training how many times the epoch has drawn the row before, where it may draw it
+            several times; None: every row is drawn once.
         unreadable: Cells of these rows that became missing.
     """
 
@@ -178,6 +181,7 @@ class Batch:
     weights: Float[Tensor, " batch"] = field(default_factory=lambda: torch.empty(0))
     keys: Int[Tensor, " batch"] | None = None
     progress: Float[Tensor, ""] | None = None
+    draws: Int[Tensor, " batch"] | None = None
     unreadable: tuple[Unreadable, ...] = field(default=(), metadata=static())
 
     def __post_init__(self) -> None:
@@ -205,6 +209,14 @@ class Batch:
         """Where some rows' cells lie, in main memory, for each column whose items have places in an original."""
         each = {name: column.located(rows) for name, column in self.columns.items()}
         return {name: geometry for name, geometry in each.items() if geometry is not None}
+
+    def coordinates(self) -> np.ndarray:
+        """int64 [batch], in main memory, what stands for each row in draws at random: the row, and which draw it is.
+
+        A row's first draw in an epoch is the row itself, so a table whose rows are drawn once is varied as ever.
+        """
+        rows: np.ndarray = self.rows.cpu().numpy()
+        return rows if self.draws is None else rows + (self.draws.cpu().numpy() << 40)
 
     def presence(self, names: Collection[str]) -> Bool[Tensor, "batch columns"]:
         """Which rows have which of some columns; none has one that the batch lacks."""

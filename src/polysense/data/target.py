@@ -181,6 +181,23 @@ class TargetProcessor(ABC):
         """The references that a value of `transform` holds, where it has a length."""
         return [value]
 
+    @property
+    def class_names(self) -> Sequence[str]:
+        """The names of the classes that a value may have; none of a target without classes."""
+        return ()
+
+    def classes_of(self, value: np.ndarray) -> Sequence[int]:
+        """The classes that a value of `transform` has, as positions in `class_names`."""
+        raise AssertionError(f"target {self.name!r} has no classes")
+
+    def require_classes(self) -> None:
+        """Raises ConfigError where a value has no classes by which rows could be drawn."""
+        if not self.class_names:
+            raise ConfigError(
+                f"training.sampler: target {self.name!r} is of type {self.config.type!r}, whose rows have no classes "
+                "to draw them by; name another target (training.sampler.target), or take training.sampler=shuffle"
+            )
+
     def stream(self, ids: Iterable[Sequence[int]]) -> Iterator[str]:
         """A prediction while it is generated, piece by piece.
 

@@ -382,6 +382,10 @@ class EnsembleHead(Head[Experts]):
     def truth(self, batch: Batch) -> Truth | None:
         return self.inner.truth(batch)
 
+    def expect_even_classes(self) -> None:
+        for head in self.heads():
+            head.expect_even_classes()
+
     @property
     def selection_metric(self) -> str | None:
         return self.inner.selection_metric

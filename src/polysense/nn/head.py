@@ -332,6 +332,9 @@ class BaseHead(nn.Module, Configured, ABC):
         """What the best checkpoint is selected by because of how this head is trained; None: by what its task says."""
         return None
 
+    def expect_even_classes(self) -> None:
+        """Told before training that a sampler draws rare classes more often than they are."""
+
     def pretrained_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters that came with weights, which learn more slowly."""
         return iter(())

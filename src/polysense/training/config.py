@@ -9,6 +9,7 @@ from polysense.config.base import Config
 from polysense.config.limits import FractionBelowOne, NonNegativeInt, PositiveFloat, PositiveInt, Seed
 from polysense.core.duration import parse_duration
 from polysense.data.batches.batching import BatchingConfig, RowBatchingConfig
+from polysense.data.batches.sampling import SamplerConfig, ShuffleConfig
 from polysense.errors import ConfigError
 from polysense.training.balance import BalanceConfig
 from polysense.training.optim import OptimizerConfig
@@ -29,6 +30,8 @@ class TrainingConfig(Config):
         batch_size: Rows in one optimization step, over all micro-batches and processes together.
         batching: How rows are batched: rows (batch_size of them, optionally of similar length) or tokens (rows of
             similar length up to a budget of padded tokens).
+        sampler: How often each row is drawn in an epoch: shuffle (once), class_balanced or square_root (rows of rare
+            classes more often).
         accumulate: Micro-batches that a step is split into. More takes less memory and changes no result.
         optimizer: What turns gradients into steps: adamw, adam or sgd.
         schedule: How the learning rate changes over the run: cosine, constant or plateau.
@@ -58,6 +61,7 @@ class TrainingConfig(Config):
     time: str | PositiveFloat | None = None
     batch_size: PositiveInt = 32
     batching: BatchingConfig = field(default_factory=RowBatchingConfig)
+    sampler: SamplerConfig = field(default_factory=ShuffleConfig)
     accumulate: PositiveInt = 1
     optimizer: OptimizerConfig = field(default_factory=AdamWConfig)
     schedule: ScheduleConfig = field(default_factory=CosineConfig)

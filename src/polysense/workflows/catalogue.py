@@ -80,6 +80,7 @@ FAMILIES = (
     FamilyInfo("transforms", "data.transforms.COLUMN", "Vary a column's cells in training."),
     FamilyInfo("splits", "data.split", "Set rows aside to validate and to test."),
     FamilyInfo("batchings", "training.batching", "Choose which rows make a training step."),
+    FamilyInfo("samplers", "training.sampler", "Choose how often each row is drawn in an epoch."),
     FamilyInfo("optimizers", "training.optimizer", "Turn gradients into steps."),
     FamilyInfo("balances", "training.balance", "Keep the column that learns first from leaving the others behind."),
     FamilyInfo("schedules", "training.schedule", "Change the learning rate over a run."),

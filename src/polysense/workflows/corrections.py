@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from polysense.data.batches.sampling import ClassSamplerConfig
 from polysense.recipe import Recipe
 
 __all__ = ["correction_lines", "correction_warnings", "corrections"]
@@ -16,6 +17,10 @@ __all__ = ["correction_lines", "correction_warnings", "corrections"]
 def corrections(recipe: Recipe) -> dict[str, Sequence[str]]:
     """Per target what corrects for its uneven classes, in words; of targets that nothing is done about, nothing."""
     each = {name: tuple(head.corrections) for name, head in recipe.model.heads.items()}
+    sampler = recipe.training.sampler
+    if isinstance(sampler, ClassSamplerConfig):
+        name = sampler.resolved(tuple(recipe.data.targets))
+        each[name] = (f"training.sampler: {sampler.type}", *each[name])
     return {name: words for name, words in each.items() if words}
 
 

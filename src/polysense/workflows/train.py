@@ -28,6 +28,7 @@ from polysense.core.sample import Unreadable
 from polysense.data.augmentation.augment import augment
 from polysense.data.batches.dataset import TableDataset, choose_workers
 from polysense.data.batches.loader import PredictLoader, TrainLoader
+from polysense.data.batches.sampling import ClassSampler, ClassSamplerConfig, Sampler, row_classes
 from polysense.data.batches.token_counts import RowLengths, count_tokens, row_lengths
 from polysense.data.processor import Processor
 from polysense.data.recipe_paths import path_from
@@ -295,6 +296,7 @@ def train_model(
         pin_memory=torch.cuda.is_available() and config.device in ("auto", "cuda"),
         accumulate=config.accumulate,
         batching=config.batching.build(config.batch_size, data.lengths if config.batching.needs_lengths else None),
+        sampler=_sampler(recipe, data, model),
     )
 
     def augmented(batch: Batch, epoch: int) -> Batch:
@@ -418,6 +420,16 @@ def train_model(
     if save and distributed.is_main:
         bundle.save(folder / "bundle")
     return bundle, result, [cell for _, cell in sorted(loader.unreadable.items())]
+
+
+def _sampler(recipe: Recipe, data: FittedData, model: MultimodalModel) -> Sampler | None:
+    """Draws rows by their classes, where that is asked for; the target's head is told."""
+    config = recipe.training.sampler
+    if not isinstance(config, ClassSamplerConfig):
+        return None
+    name = config.resolved(tuple(recipe.data.targets))
+    model.head(name).expect_even_classes()
+    return ClassSampler(row_classes(data.train.table, data.processor.targets[name]), config.power)
 
 
 def _judged_part(model: MultimodalModel, own_weights: bool) -> str:

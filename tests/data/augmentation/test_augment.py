@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import time
 
 import numpy as np
@@ -162,3 +163,22 @@ def test_a_batch_says_how_far_the_training_is() -> None:
         assert [None if one is None else one.item() for one in found] == [0.25, 0.5, 0.75, 1.0]
         assert augment(batch, SCHEMA, {}, seed=0, epoch=1).progress is None
         assert batch.progress is None
+
+
+def test_a_row_that_is_drawn_again_is_varied_anew() -> None:
+    """Its first draw is what it always was; the others differ, except where versions are few and stored."""
+    twice = [sample(3, share=1.0), sample(3, share=1.0)]
+    batch = collate(twice, SCHEMA)
+    once = augment(batch, SCHEMA, transforms(), seed=1, epoch=2)
+    again = augment(dataclasses.replace(batch, draws=torch.tensor([0, 1])), SCHEMA, transforms(), seed=1, epoch=2)
+    assert once.keys is not None
+    assert again.keys is not None
+    assert once.keys[0] == once.keys[1] == again.keys[0] != again.keys[1]
+    for name in transforms():
+        (first, second), (third, fourth) = ([cell[name] for cell in contents(each)] for each in (once, again))
+        assert first == second == third, name
+        assert fourth != third, name
+    views = augment(
+        dataclasses.replace(batch, draws=torch.tensor([0, 1])), SCHEMA, transforms(), seed=1, epoch=2, views=2
+    )
+    assert contents(views)[0] == contents(views)[1]

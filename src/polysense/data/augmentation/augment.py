@@ -39,7 +39,9 @@ def augment(
     modality_dropout: float = 0.0,
     rows: np.ndarray | None = None,
 ) -> Batch:
-    """Varies a batch; each row's result is a function of (seed, epoch, row) and the row's own content.
+    """Varies a batch; each row's result is a function of (seed, epoch, row, draw) and the row's own content.
+
+    A row that an epoch draws several times is varied anew each time, except with `views`, where its versions are few.
 
     Args:
         batch: Not changed.
@@ -50,21 +52,21 @@ def augment(
         epochs: Of the whole training; None where the batch is not to say how far it has come.
         views: How many versions each cell has, between which the epochs take turns; None: one for each epoch.
         modality_dropout: The probability with which each present column of a row is left out; one always stays.
-        rows: int64 [batch], `batch.rows` in main memory where the batch is on a GPU; without it they are fetched,
-            which waits for the GPU.
+        rows: int64 [batch], `batch.coordinates()` in main memory where the batch is on a GPU; without it they are
+            fetched, which waits for the GPU.
 
     Returns:
         A new batch on the same device, its truths aligned, with the keys that the model's own draws are made from and
         the progress.
     """
-    rows = batch.rows.cpu().numpy() if rows is None else rows
+    rows = batch.coordinates() if rows is None else rows
     columns, moved = dict(batch.columns), dict[str, Tensor]()
     if modality_dropout > 0:
         columns = _drop(columns, schema, rows, seed, epoch, modality_dropout)
-    view = epoch if views is None else epoch % views
+    view, seen = (epoch, rows) if views is None else (epoch % views, batch.rows.cpu().numpy())
     for name, transform in transforms.items():
         if name in columns:
-            columns[name], matrices = _transformed(columns[name], transform, rows, seed, view)
+            columns[name], matrices = _transformed(columns[name], transform, seen, seed, view)
             if matrices is not None:
                 moved[name] = matrices
     keys = torch.from_numpy(fold(seed, epoch, rows).view(np.int64)).to(batch.device)

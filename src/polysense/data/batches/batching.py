@@ -38,7 +38,7 @@ class Batching(ABC):
         """Each step's rows.
 
         Args:
-            order: The epoch's rows, shuffled; each is in exactly one step.
+            order: The epoch's rows, shuffled; each is in exactly one step, or as often as it stands there.
             seed: Of the order of the steps.
             epoch: From 0.
         """

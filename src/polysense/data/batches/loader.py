@@ -12,6 +12,7 @@ one block per level that may be mostly empty.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -30,6 +31,7 @@ from polysense.data.batches.collate import collate
 from polysense.data.batches.dataset import SampleSource, TableDataset
 from polysense.data.batches.length_buckets import LengthBucket
 from polysense.data.batches.sampler import StepSampler
+from polysense.data.batches.sampling import Sampler
 from polysense.data.batches.workers import WorkerPool
 
 __all__ = ["PredictLoader", "TrainLoader", "draw_references"]
@@ -69,6 +71,7 @@ class TrainLoader(_Loader):
         pin_memory: Whether batches lie in page-locked memory, for a faster copy to a GPU.
         accumulate: Batches that each step is cut into.
         batching: Which rows make a step; None: `batch_size` of them, as they come.
+        sampler: How often each row is drawn in an epoch; None: once.
 
     Attributes:
         unreadable: The cells that could not be read so far, by row and column.
@@ -86,6 +89,7 @@ class TrainLoader(_Loader):
         pin_memory: bool = False,
         accumulate: int = 1,
         batching: Batching | None = None,
+        sampler: Sampler | None = None,
     ) -> None:
         self.sampler = StepSampler(
             len(dataset),
@@ -95,6 +99,7 @@ class TrainLoader(_Loader):
             world_size=world_size,
             accumulate=accumulate,
             batching=batching,
+            sampler=sampler,
         )
         self.unreadable: dict[tuple[int, str], Unreadable] = {}
         self._dataset = dataset
@@ -112,8 +117,11 @@ class TrainLoader(_Loader):
         Raises:
             PolysenseError: A worker process died.
         """
-        for batch in self._read(epoch, start_step):
+        draws = self.sampler.draws(epoch, start_step) if self.sampler.repeats else itertools.repeat(None)
+        for batch, numbers in zip(self._read(epoch, start_step), draws, strict=False):
             self.unreadable |= {(cell.source.row, cell.source.column): cell for cell in batch.unreadable}
+            if numbers is not None:
+                batch = replace(batch, draws=torch.tensor(numbers))
             yield draw_references(batch, self.sampler.seed, epoch)
 
     def state(self) -> JsonValue:
@@ -136,7 +144,7 @@ class TrainLoader(_Loader):
 
 
 def draw_references(batch: Batch, seed: int, epoch: int) -> Batch:
-    """The batch with one reference in each row of each text target: a pure function of (seed, epoch, row).
+    """The batch with one reference in each row of each text target: a pure function of (seed, epoch, row, draw).
 
     Drawn in the process that trains, since a worker process knows no epoch; so a run draws the same with 0 or 8
     workers, resumed or not, and in each epoch anew.
@@ -146,7 +154,7 @@ def draw_references(batch: Batch, seed: int, epoch: int) -> Batch:
         seed: Of the draws.
         epoch: From 0.
     """
-    rows = batch.rows.numpy()
+    rows = batch.coordinates()
     truths = {
         name: truth.drawn(torch.from_numpy(uniforms(1, seed, epoch, rows, "reference", name)[:, 0]))
         for name, truth in batch.truths.items()

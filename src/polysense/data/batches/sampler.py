@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from polysense.core.random import permutation
 from polysense.data.batches.batching import Batching, RowBatchingConfig
 from polysense.data.batches.collate import FILLER
+from polysense.data.batches.sampling import Sampler, Shuffle, draw_numbers
 
 __all__ = ["StepSampler"]
 
@@ -28,6 +28,7 @@ class StepSampler:
         world_size: Processes that train together.
         accumulate: Batches that each step is cut into. A step of fewer rows has batches of one filler row.
         batching: Which rows make a step; None: `batch_size` of them, as they come.
+        sampler: How often each row is drawn in an epoch; None: once.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class StepSampler:
         world_size: int = 1,
         accumulate: int = 1,
         batching: Batching | None = None,
+        sampler: Sampler | None = None,
     ) -> None:
         assert num_rows > 0, "there are no rows to draw from"
         assert batch_size > 0, f"batch_size must be positive, is {batch_size}"
@@ -50,9 +52,11 @@ class StepSampler:
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
+        self._sampler = Shuffle(num_rows) if sampler is None else sampler
         self._batching = RowBatchingConfig().build(batch_size) if batching is None else batching
         # Of the epoch that was asked for last: cutting 100,000 rows by tokens takes up to a second.
         self._steps: tuple[int, Sequence[np.ndarray]] | None = None
+        self._draws: tuple[int, Sequence[np.ndarray]] | None = None
 
     def num_batches(self, epoch: int) -> int:
         """Batches of an epoch, the same on every rank: `accumulate` for each step."""
@@ -67,16 +71,30 @@ class StepSampler:
 
     def order(self, epoch: int) -> np.ndarray:
         """The rows of an epoch in the order of training, over all ranks; int64 [num_rows]."""
-        return permutation(self.num_rows, self.seed, epoch, "order")
+        return self._sampler.order(self.seed, epoch)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether an epoch may draw a row several times."""
+        return self._sampler.repeats
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[list[int]]:
         """This rank's rows of each batch of an epoch from the batch `start` on.
 
         A rank that would get no row of a batch gets one filler row, so that every rank makes every step.
         """
-        steps = self.steps(epoch)
+        yield from self._parts(self.steps(epoch), epoch, start, FILLER)
+
+    def draws(self, epoch: int, start: int = 0) -> Iterator[list[int]]:
+        """Of each row of `batches` how many times the epoch has drawn it before, over all ranks."""
+        if self._draws is None or self._draws[0] != epoch:
+            self._draws = epoch, draw_numbers(self.steps(epoch))
+        yield from self._parts(self._draws[1], epoch, start, 0)
+
+    def _parts(self, steps: Sequence[np.ndarray], epoch: int, start: int, filler: int) -> Iterator[list[int]]:
+        """What belongs to this rank's rows of each batch."""
         for index in range(start, self.num_batches(epoch)):
             step, part = divmod(index, self.accumulate)
             rows = steps[step]
             edges = len(rows) * part // self.accumulate, len(rows) * (part + 1) // self.accumulate
-            yield rows[slice(*edges)][self.rank :: self.world_size].tolist() or [FILLER]
+            yield rows[slice(*edges)][self.rank :: self.world_size].tolist() or [filler]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -78,6 +78,13 @@ class ClassificationProcessor(TargetProcessor):
 
     def _value(self, cells: list[object]) -> np.ndarray:
         return np.array(self._classes.find(cells[0]), dtype=np.int64)
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        return self._classes.names
+
+    def classes_of(self, value: np.ndarray) -> Sequence[int]:
+        return (int(value),)
 
     def render(self, value: Any) -> Any:
         """A class id as the class that the training table had: an int, a bool or a str."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -100,6 +100,14 @@ class MultilabelProcessor(TargetProcessor):
         for label in self._labels(cells[0]):
             value[self._classes.find(label)] = 1.0
         return value
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        return self._classes.names
+
+    def classes_of(self, value: np.ndarray) -> Sequence[int]:
+        labels: list[int] = np.flatnonzero(value).tolist()
+        return labels
 
     def column(self, values: np.ndarray) -> pl.Series:
         """Flags [rows, classes] as a column of lists of labels."""

@@ -167,6 +167,9 @@ class ClassificationHead(Head[Logits], config=ClassificationHeadConfig):
             weights = torch.where(truth.progress > self.weights_from + 1e-6, weights, torch.ones_like(weights))
         return truth.present * weights
 
+    def expect_even_classes(self) -> None:
+        self.corrects = True
+
     @property
     def selection_metric(self) -> str | None:
         """Balanced accuracy where uneven classes are corrected for: the log loss of uneven rows speaks against it."""
