@@ -69,7 +69,7 @@ from polysense.nn.model_config import ModelConfig
 
 __all__ = ["FORMAT", "IMPUTER", "Bundle", "as_bundle", "load"]
 
-FORMAT = 10
+FORMAT = 11
 """Raised with every change of what is written; others are refused by name."""
 
 IMPUTER = "imputer"

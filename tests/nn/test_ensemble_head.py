@@ -120,12 +120,14 @@ def test_the_decision_is_a_softmax_of_weighted_logits(weights: Any) -> None:
 def test_the_energy_is_that_of_the_combined_logits() -> None:
     model, batch = build(weights="uniform").eval(), numbers()
     with torch.no_grad():
-        energies, output = model.energies(batch, model.encode(batch)), experts(model, batch)
-    torch.testing.assert_close(energies, {"label": -logits(output.combined).logsumexp(dim=1)})
-    torch.testing.assert_close(model.energies(batch), energies)
+        output = model(batch, tokens=model.encode(batch)).outputs["label"]
+    assert isinstance(output, Experts)
+    torch.testing.assert_close(logits(output.combined), logits(experts(model, batch).combined))
+    torch.testing.assert_close(head_of(model).energy(output), -logits(output.combined).logsumexp(dim=1))
     # The log of a mean of probabilities has the energy 0 in every row, and a number has no logits.
-    assert build(**APART).eval().energies(batch) == {}
-    assert build(task="regression").eval().energies(batch) == {}
+    assert head_of(model).has_energy
+    assert not head_of(build(**APART)).has_energy
+    assert not head_of(build(task="regression")).has_energy
 
 
 @pytest.mark.parametrize("weights", ["uniform", "learned", "gate", "validation"])

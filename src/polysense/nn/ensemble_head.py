@@ -18,7 +18,7 @@ the networks are trained. Until then they have no weight.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -35,7 +35,9 @@ from polysense.core.schema import Column, Target
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
 from polysense.nn.estimators.base import Estimator, EstimatorConfig
-from polysense.nn.head import Head, HeadConfig, Space
+from polysense.nn.head import Head, HeadConfig, Logits, Space
+from polysense.nn.temperature import SubsetFactors, SubsetRows
+from polysense.nn.tempered_head import TemperedHead
 
 __all__ = ["EnsembleHead", "EnsembleHeadConfig", "Experts"]
 
@@ -138,6 +140,7 @@ class EnsembleHead(Head[Experts]):
         estimators: In the config's order, those that read any feature.
         fitted: The weights that `fit_ensemble_weights` found, with weights: validation.
         stays: Whether it came from another model and nothing of it is trained; then nothing of it is fitted either.
+        subset_factors: Of the temperature of what is combined, by the columns that a row has.
     """
 
     fitted: Tensor
@@ -150,6 +153,7 @@ class EnsembleHead(Head[Experts]):
         self.inputs: tuple[str, ...] = ()
         self.estimator_names: tuple[str, ...] = ()
         self.experts, self.estimators = nn.ModuleList(), nn.ModuleList()
+        self.subset_factors: SubsetFactors | None = None
 
     def connect(self, columns: Sequence[Column]) -> None:
         config, self.inputs = self._config, tuple(column.name for column in columns)
@@ -157,6 +161,8 @@ class EnsembleHead(Head[Experts]):
         self.columns = () if config.joint and len(self.inputs) == 1 else self.inputs
         num = len(self.columns) + config.joint
         self.experts.extend(config.head.build(self.target, self._width) for _ in range(num))
+        if isinstance(self.inner, TemperedHead):
+            self.subset_factors = SubsetFactors()
         if config.weights == "learned":
             self.scores = nn.Parameter(torch.zeros(num))
         elif config.weights == "gate":
@@ -292,10 +298,11 @@ class EnsembleHead(Head[Experts]):
             outputs.append(output)
             there.append(estimated)
         if not outputs:
-            return self.inner.arrays(nothing)
+            return self.inner.arrays(self._divided(nothing, fused))
         weights = torch.stack(there, dim=1) * self.fitted[self.fitted > 0]
         combined = self.inner.combine(outputs, weights, self._config.space)
-        return self.inner.arrays(_instead(combined, nothing, weights.sum(dim=1) > 0))
+        combined = _instead(combined, nothing, weights.sum(dim=1) > 0)
+        return self.inner.arrays(self._divided(combined, fused))
 
     def _estimated(
         self, fused: Fused, estimators: Sequence[Estimator] | None = None
@@ -400,6 +407,31 @@ class EnsembleHead(Head[Experts]):
     def calibrate(self, output: Experts, truth: Truth, weights: Float[Tensor, " batch"]) -> str | None:
         return self.inner.calibrate(output.combined, truth, weights)
 
+    def calibrate_subsets(self, subsets: Sequence[SubsetRows[Experts]]) -> str | None:
+        head = self.inner
+        if self.subset_factors is None or not isinstance(head, TemperedHead):
+            return None
+        own = [
+            SubsetRows[Logits](
+                columns=each.columns, output=_logits(each.output.combined), truth=each.truth, weights=each.weights
+            )
+            for each in subsets
+        ]
+        return head.fit_factors(self.subset_factors, own)
+
+    def temperature_of(self, columns: Collection[str]) -> float | None:
+        own = self.inner.temperature_of(columns)
+        return own if own is None or self.subset_factors is None else own * self.subset_factors.of(columns)
+
+    def tempered(self, output: Experts, fused: Fused) -> Experts:
+        return replace(output, combined=self._divided(output.combined, fused))
+
+    def _divided(self, combined: object, fused: Fused) -> object:
+        head = self.inner
+        if self.subset_factors is None or not isinstance(head, TemperedHead):
+            return combined
+        return head.divided(_logits(combined), self.subset_factors(fused))
+
     @property
     def has_energy(self) -> bool:
         # The log of a mean of probabilities has the energy 0 in every row.
@@ -410,6 +442,11 @@ class EnsembleHead(Head[Experts]):
 
     def arrays(self, output: Experts) -> dict[str, Tensor]:
         return self.inner.arrays(output.combined)
+
+
+def _logits(combined: object) -> Logits:
+    assert isinstance(combined, Logits), f"a {type(combined).__name__}, expected Logits"
+    return combined
 
 
 def _instead(combined: object, nothing: object, some: Bool[Tensor, " batch"]) -> object:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,7 @@ from polysense.nn.decoding.base import DecodingConfig
 from polysense.nn.decoding.incremental import IncrementalDecoder
 from polysense.nn.encoder import EncoderConfig
 from polysense.nn.estimators.base import ScoreKind
+from polysense.nn.temperature import SubsetRows
 
 __all__ = ["BaseHead", "Head", "HeadConfig", "Logits", "Space", "readout", "safe", "weighted"]
 
@@ -377,7 +378,11 @@ class Head(BaseHead, Generic[O]):
 
     def predict(self, fused: Fused, context: RowContext) -> dict[str, Tensor]:
         """By default the arrays of what is read."""
-        return self.arrays(self.read(fused, context))
+        return self.arrays(self.tempered(self.read(fused, context), fused))
+
+    def tempered(self, output: O, fused: Fused) -> O:
+        """An output as sure of itself as `calibrate_subsets` found to be right for the columns that each row has."""
+        return output
 
     @property
     def calibrates(self) -> bool:
@@ -397,6 +402,22 @@ class Head(BaseHead, Generic[O]):
         """
         raise AssertionError(f"{type(self).__name__} calibrates nothing")
 
+    def calibrate_subsets(self, subsets: Sequence[SubsetRows[O]]) -> str | None:
+        """Fits the same for rows that lack columns, after `calibrate`; a head may leave it.
+
+        Args:
+            subsets: Each with rows enough.
+
+        Returns:
+            What was fitted, for the log; None for nothing.
+        """
+        return None
+
+    def temperature_of(self, columns: Collection[str]) -> float | None:
+        """What divides the logits of rows that have these input columns and no others; None of a head without."""
+        del columns
+        return None
+
     @property
     def has_energy(self) -> bool:
         """Whether `energy` says how little a row is like those that were trained on."""
@@ -407,9 +428,6 @@ class Head(BaseHead, Generic[O]):
 
         Liu et al., "Energy-based Out-of-distribution Detection", NeurIPS 2020, equation 4. A fitted temperature has no
         part in it: it may differ between rows, whose energies would not compare, and 1 is what the paper recommends.
-
-        Args:
-            output: What `read` gave for the rows, in evaluation mode.
         """
         raise AssertionError(f"{type(self).__name__} has no energy")
 

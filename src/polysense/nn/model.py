@@ -39,7 +39,7 @@ class MultimodalModel(nn.Module):
         parameter_scales: Parameters that learn at a rate of their own, and that rate over the rest's.
     """
 
-    FORWARD_METHODS: ClassVar[tuple[str, ...]] = ("losses", "encode", "fused", "predict", "energies")
+    FORWARD_METHODS: ClassVar[tuple[str, ...]] = ("losses", "encode", "fused", "predict")
 
     def __init__(
         self,
@@ -62,14 +62,22 @@ class MultimodalModel(nn.Module):
             n: scales[id(p)] for n, p in self.named_parameters() if id(p) in scales
         }
 
-    def forward(self, batch: Batch, only: Collection[str] | None = None, deferred: Collection[str] = ()) -> ModelOutput:
+    def forward(
+        self,
+        batch: Batch,
+        only: Collection[str] | None = None,
+        deferred: Collection[str] = (),
+        tokens: Mapping[str, Tokens] | None = None,
+    ) -> ModelOutput:
         """Outputs per target, and in training the losses.
 
         Args:
+            batch: The rows.
             only: The targets that are read, without any loss: the first pass of losses that contrast rows.
             deferred: Targets whose loss the caller takes, over several micro-batches or ranks.
+            tokens: What `encode` gives for the batch, where that is known.
         """
-        state = self._run(batch, only)
+        state = self._run(batch, only, tokens)
         losses = loss_rows(state, self.by_objective(), deferred) if self.training and only is None else {}
         return ModelOutput(state.outputs, losses)
 
@@ -148,13 +156,6 @@ class MultimodalModel(nn.Module):
                 truth, arrays = head.truth(batch), with_prior(arrays, head.target, empty)
                 predictions[-1][name] = arrays | ({} if truth is None else head.score(*arguments, truth))
         return predictions
-
-    @prediction
-    def energies(self, batch: Batch, tokens: Mapping[str, Tokens] | None = None) -> dict[str, Float[Tensor, " batch"]]:
-        """Per target whose head has one, the energy of each row (`Head.energy`); the model is in eval mode."""
-        heads = {name: head for name, head in self.by_target().items() if head.has_energy}
-        outputs = self._run(batch, tuple(heads), tokens).outputs if heads else {}
-        return {name: head.energy(outputs[name]) for name, head in heads.items()}
 
     @prediction
     def fused(self, batch: Batch, target: str | None = None) -> Fused:

@@ -3,22 +3,36 @@
 It changes no decision, and takes most of a network's overconfidence away (Guo et al., "On Calibration of Modern Neural
 Networks", ICML 2017, section 4.2). A Gaussian prior of deviation 1/2 around log 1, in nats over all rows, keeps a
 handful of rows from moving it far.
+
+A model is not as sure of itself, or not as rightly, where columns are missing: rows that have a subset of the columns
+have a factor of their own, with a prior of half that deviation, so that few rows leave it near the temperature of all.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
+import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["Temperature", "fit_temperature"]
+from polysense.core.batch import Truth
+from polysense.core.random import fold
+from polysense.core.tokens import Fused
+
+__all__ = ["MOST_SUBSETS", "SubsetFactors", "SubsetRows", "Temperature", "fit_temperature"]
+
+O = TypeVar("O")  # noqa: E741  # a head's output
 
 _DEVIATION = 0.5
 _FARTHEST = 3.0  # of the logarithm: a factor of 20
+
+MOST_SUBSETS = 64
+"""Of the columns that have a factor of their own: all of six columns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +59,8 @@ def fit_temperature(
     loss: Callable[[Float[Tensor, "rows outputs"]], Float[Tensor, " rows"]],
     logits: Float[Tensor, "rows outputs"],
     weights: Float[Tensor, " rows"],
+    *,
+    deviation: float = _DEVIATION,
 ) -> Temperature | None:
     """The temperature where the loss is least; None where no row counts.
 
@@ -52,6 +68,7 @@ def fit_temperature(
         loss: Of logits each row's loss, in nats.
         logits: Of rows that were not trained on.
         weights: How much each row counts; 0 where the truth is unknown.
+        deviation: Of the prior of its logarithm.
     """
     from scipy.optimize import minimize_scalar
 
@@ -64,8 +81,74 @@ def fit_temperature(
             return float((loss(logits / math.exp(logarithm)) * weights).sum())
 
     def objective(logarithm: float) -> float:
-        return total(logarithm) + 0.5 * (logarithm / _DEVIATION) ** 2
+        return total(logarithm) + 0.5 * (logarithm / deviation) ** 2
 
     best = float(minimize_scalar(objective, bounds=(-_FARTHEST, _FARTHEST), method="bounded").x)
+    # What is kept has 32 bits. Where the search ends above its start, the rows are no better for it.
+    value = float(np.float32(math.exp(best)))
+    if objective(math.log(value)) > objective(0.0):
+        value = 1.0
     rows = float(weights.sum())
-    return Temperature(value=math.exp(best), before=total(0.0) / rows, after=total(best) / rows)
+    return Temperature(value=value, before=total(0.0) / rows, after=total(math.log(value)) / rows)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SubsetRows(Generic[O]):
+    """Rows that have some columns and no others, as they are or with the rest masked.
+
+    Attributes:
+        columns: Those that they have.
+        output: What `read` gave for them, in evaluation mode.
+        truth: Of the same rows.
+        weights: Of the rows; 0 of those that do not count.
+    """
+
+    columns: frozenset[str]
+    output: O
+    truth: Truth
+    weights: Float[Tensor, " rows"]
+
+
+class SubsetFactors(nn.Module):
+    """Factors of the temperature by the columns that a row has; 1 where none was fitted.
+
+    A subset is known by the sum of its columns' hashes: of the same shape however many columns a model has, and the
+    same in a model of other columns beside them.
+    """
+
+    codes: Tensor
+    values: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("codes", torch.zeros(MOST_SUBSETS, dtype=torch.int64))  # 0: not used
+        self.register_buffer("values", torch.ones(MOST_SUBSETS))
+
+    def forward(self, fused: Fused) -> Float[Tensor, " batch"]:
+        """Each row's factor, by the columns that it has."""
+        # Sums of integers wrap around and are the same in any order.
+        codes = torch.stack([each.present * _hash(name) for name, each in fused.columns.items()], dim=1).sum(dim=1)
+        matches = codes[:, None] == self.codes
+        return torch.where(matches.any(dim=1), self.values[matches.long().argmax(dim=1)], 1.0)
+
+    def set(self, factors: Mapping[frozenset[str], float]) -> None:
+        """Puts factors by subset in the place of all that were there; at most `MOST_SUBSETS`."""
+        assert len(factors) <= MOST_SUBSETS, f"{len(factors)} subsets, and there is room for {MOST_SUBSETS}"
+        self.codes.zero_()
+        self.values.fill_(1.0)
+        for i, (columns, factor) in enumerate(factors.items()):
+            self.codes[i], self.values[i] = _code(columns), factor
+
+    def of(self, columns: Collection[str]) -> float:
+        """The factor of rows that have these columns and no others."""
+        factors: dict[int, float] = dict(zip(self.codes.tolist(), self.values.tolist(), strict=True))
+        return factors.get(_code(columns), 1.0)
+
+
+def _hash(column: str) -> int:
+    return int(fold("subset", column).astype(np.int64))
+
+
+def _code(columns: Collection[str]) -> int:
+    with np.errstate(over="ignore"):
+        return int(np.array([_hash(each) for each in columns], dtype=np.int64).sum())

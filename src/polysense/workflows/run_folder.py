@@ -37,7 +37,7 @@ RECORD = "run.json"
 """The file that makes a folder a run's."""
 
 _RECIPE = "recipe.yaml"
-_FORMAT = 2
+_FORMAT = 3
 # What a start may leave before its first checkpoint; a folder may hold other files, which are not ours to remove.
 _BEGUN = (
     "bundle", "checkpoints", "baselines", "folds", "tensorboard", "log.jsonl", "train.log", "samples.html",

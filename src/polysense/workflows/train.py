@@ -36,7 +36,6 @@ from polysense.data.tables.sources import Table
 from polysense.data.training_cells import NUM_FOR_FEATURES
 from polysense.evaluation.target_metrics import metrics_of
 from polysense.nn.expert_parts import why_experts_share
-from polysense.nn.held_out import Outputs
 from polysense.nn.model import MultimodalModel
 from polysense.recipe import Recipe
 from polysense.reports.reading import Reading
@@ -49,7 +48,7 @@ from polysense.training.run import TrainResult
 from polysense.training.state import has_checkpoint
 from polysense.training.time_plan import Deadline, TimeLimit, measured_slowness, rows_that_fit
 from polysense.training.trainer import Trainer, default_callbacks
-from polysense.workflows.calibration import calibrate, calibrate_on
+from polysense.workflows.calibration import JudgedOutputs, calibrate, calibrate_on
 from polysense.workflows.estimator_fitting import fit_experts, fits_estimators
 from polysense.workflows.expert_weights import ExpertWeights
 from polysense.workflows.feature_reading import FeatureReading, make_read_features
@@ -189,7 +188,7 @@ def train_model(
     deadline: Deadline | None = None,
     name: str | None = None,
     reading: Callable[[], Reading] = Reading,
-    judged: Callable[[MultimodalModel], Outputs] | None = None,
+    judged: JudgedOutputs | None = None,
 ) -> tuple[Bundle, TrainResult, list[Unreadable]]:
     """Fits preprocessing, builds and trains the model, saves the bundle.
 
@@ -391,7 +390,7 @@ def train_model(
             rest = None if deadline is None else deadline.reserving(seconds_of_test)
             fit_simple_baselines(model, recipe, data.train, folder, experts, rest)
         if judged is not None:
-            calibrated = calibrate_on(model, judged(model), "out-of-fold")
+            calibrated = calibrate_on(model, judged(model), judged.subsets(model), "out-of-fold")
         elif validation_set is not None:
             calibrated = calibrate(model, validation_set, prediction=recipe.prediction)
     info = {

@@ -143,10 +143,11 @@ def _scores(subject: AuditSubject, encoded: Encoded, known: np.ndarray, real: np
     vectors = _pooled(subject, encoded)[real]
     results = {_NEIGHBORS: neighbor_distance(known, vectors), _MAHALANOBIS: mahalanobis_distance(known, vectors)}
     batch, tokens = encoded
-    energies = subject.bundle.model.energies(batch, tokens)
+    heads = {name: head for name, head in subject.bundle.model.by_target().items() if head.has_energy}
+    outputs = subject.bundle.model(batch, tuple(heads), tokens=tokens).outputs if heads else {}
     for target in subject.evaluation.targets:
-        if target.name in energies:
-            energy = energies[target.name].cpu().numpy().astype(np.float64)[real]
+        if target.name in outputs:
+            energy = heads[target.name].energy(outputs[target.name]).cpu().numpy().astype(np.float64)[real]
             # Logits that are logs of probabilities have the energy 0, whose rounding errors tell nothing.
             results[_of(target, _ENERGY)] = energy.round(_DECIMALS)
     answers = {

@@ -18,6 +18,7 @@ from polysense.workflows.audit.mistakes import measure_mistakes
 from polysense.workflows.audit.novelty import novelty_parts
 from polysense.workflows.audit.probing import probes
 from polysense.workflows.audit.subject import AuditSubject
+from polysense.workflows.audit.temperatures import temperature_parts
 
 __all__ = ["MAKERS", "PartMaker", "of_statistics"]
 
@@ -66,6 +67,7 @@ MAKERS: tuple[PartMaker, ...] = (
     known_group_parts,
     measure_mistakes,
     of_statistics(measure_calibration),
+    temperature_parts,
     of_statistics(measure_conformal),
     of_statistics(measure_thresholds),
     of_statistics(measure_residuals),

@@ -18,7 +18,7 @@ from polysense.core.tokens import Tokens
 from polysense.nn.model import MultimodalModel
 from polysense.workflows.audit.changes import Encoded
 
-__all__ = ["BLOCK", "MOST_COLUMNS", "num_stacked", "predict_variants", "rows_together"]
+__all__ = ["BLOCK", "MOST_COLUMNS", "num_stacked", "predict_variants", "rows_together", "stacks"]
 
 _MOST_TOKENS = 2**15  # in one call; activations of a small transformer's then take some hundred MB
 _MOST_VARIANTS = 64
@@ -61,7 +61,7 @@ def predict_variants(
         model: In eval mode.
         variants: Of one batch: so many rows each.
     """
-    for group in _stacks(variants):
+    for group in stacks(variants):
         num_rows = len(group[0][0])
         batch, tokens = group[0] if len(group) == 1 else concatenate(group)
         (together,) = model.predict(batch, tokens=tokens, write=False)
@@ -76,7 +76,7 @@ def _rows(values: Tensor, of: slice) -> Tensor:
     return values[of]
 
 
-def _stacks(variants: Iterable[Encoded]) -> Iterator[list[Encoded]]:
+def stacks(variants: Iterable[Encoded]) -> Iterator[list[Encoded]]:
     """The variants in order, those that follow one another and have the same shapes together."""
     stack: list[Encoded] = []
     shapes: list[object] = []

@@ -25,9 +25,9 @@ from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
 from polysense.nn.class_weights import balanced_weights, effective_number_weights, named_weights
 from polysense.nn.estimators.base import ScoreKind
-from polysense.nn.head import Head, HeadConfig, Logits, Space, readout, weighted
+from polysense.nn.head import HeadConfig, Logits, Space, readout, weighted
 from polysense.nn.layers.cosine import CosineLinear
-from polysense.nn.temperature import fit_temperature
+from polysense.nn.tempered_head import TemperedHead
 from polysense.tasks.classification.losses.base import ClassLossConfig, log_prior
 from polysense.tasks.classification.losses.cross_entropy import CrossEntropyConfig
 from polysense.tasks.classification.record import ClassificationTarget
@@ -109,7 +109,7 @@ class ScheduledTruth(ValueTruth):
     progress: Float[Tensor, ""] | None = None
 
 
-class ClassificationHead(Head[Logits], config=ClassificationHeadConfig):
+class ClassificationHead(TemperedHead, config=ClassificationHeadConfig):
     """Logits from the fused summary."""
 
     score_kind: ClassVar[ScoreKind | None] = "choice"
@@ -117,12 +117,10 @@ class ClassificationHead(Head[Logits], config=ClassificationHeadConfig):
     class_weights: Tensor
     log_prior: Tensor
 
-    temperature: Tensor
     target: ClassificationTarget
 
     def __init__(self, config: ClassificationHeadConfig, target: ClassificationTarget, width: int) -> None:
         super().__init__(target, config.loss_weight)
-        self.register_buffer("temperature", torch.ones(()))
         self.label_smoothing = config.label_smoothing
         self.logit_adjustment = config.logit_adjustment
         self.weights_from = config.class_weights_from
@@ -175,24 +173,8 @@ class ClassificationHead(Head[Logits], config=ClassificationHeadConfig):
         """Balanced accuracy where uneven classes are corrected for: the log loss of uneven rows speaks against it."""
         return "balanced_accuracy" if self.corrects else None
 
-    @property
-    def calibrates(self) -> bool:
-        return True
-
-    def calibrate(self, output: Logits, truth: Truth, weights: Float[Tensor, " batch"]) -> str | None:
-        """Fits the temperature."""
-        assert isinstance(truth, ValueTruth)
-        temperature = fit_temperature(
-            lambda logits: F.cross_entropy(
-                self.criterion.under_training_shares(logits), truth.values, reduction="none"
-            ),
-            output.values,
-            truth.present * weights,
-        )
-        if temperature is None:
-            return None
-        self.temperature.fill_(temperature.value)
-        return str(temperature)
+    def log_loss(self, logits: Float[Tensor, "rows outputs"], truth: ValueTruth) -> Float[Tensor, " rows"]:
+        return F.cross_entropy(self.criterion.under_training_shares(logits), truth.values, reduction="none")
 
     @property
     def has_energy(self) -> bool:

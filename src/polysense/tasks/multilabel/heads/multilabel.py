@@ -17,8 +17,8 @@ from polysense.core.rows import RowContext, RowLoss
 from polysense.core.tokens import Fused
 from polysense.nn.class_weights import effective_number
 from polysense.nn.estimators.base import ScoreKind
-from polysense.nn.head import Head, HeadConfig, Logits, Space, readout, weighted
-from polysense.nn.temperature import fit_temperature
+from polysense.nn.head import HeadConfig, Logits, Space, readout, weighted
+from polysense.nn.tempered_head import TemperedHead
 from polysense.tasks.multilabel.record import MultilabelTarget
 
 __all__ = ["MultilabelHead", "MultilabelHeadConfig"]
@@ -54,19 +54,17 @@ class MultilabelHeadConfig(HeadConfig):
         return () if self.class_weights == "none" else (f"class_weights: {self.class_weights}",)
 
 
-class MultilabelHead(Head[Logits], config=MultilabelHeadConfig):
+class MultilabelHead(TemperedHead, config=MultilabelHeadConfig):
     """One logit per label from the fused summary."""
 
     score_kind: ClassVar[ScoreKind | None] = "labels"
 
     positive_weight: Tensor
 
-    temperature: Tensor
     target: MultilabelTarget
 
     def __init__(self, config: MultilabelHeadConfig, target: MultilabelTarget, width: int) -> None:
         super().__init__(target, config.loss_weight)
-        self.register_buffer("temperature", torch.ones(()))
         self.threshold = config.threshold
         self.readout = readout(width, config.hidden, config.dropout, len(target.classes))
         # A module, so that prediction rounds its probabilities alike at every position (`nn.layers.elementwise`).
@@ -92,23 +90,8 @@ class MultilabelHead(Head[Logits], config=MultilabelHeadConfig):
     def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
         return {"loss": truth.present.float()}
 
-    @property
-    def calibrates(self) -> bool:
-        return True
-
-    def calibrate(self, output: Logits, truth: Truth, weights: Float[Tensor, " batch"]) -> str | None:
-        """Fits the temperature."""
-        assert isinstance(truth, ValueTruth)
-        values = truth.values.double()
-        temperature = fit_temperature(
-            lambda logits: F.binary_cross_entropy_with_logits(logits, values, reduction="none").mean(dim=1),
-            output.values,
-            truth.present * weights,
-        )
-        if temperature is None:
-            return None
-        self.temperature.fill_(temperature.value)
-        return str(temperature)
+    def log_loss(self, logits: Float[Tensor, "rows outputs"], truth: ValueTruth) -> Float[Tensor, " rows"]:
+        return F.binary_cross_entropy_with_logits(logits, truth.values.to(logits.dtype), reduction="none").mean(dim=1)
 
     @property
     def has_energy(self) -> bool:
