@@ -44,6 +44,7 @@ from polysense.core.version import VERSION
 from polysense.data.batches.blocks import PredictionConfig
 from polysense.data.batches.dataset import TableDataset
 from polysense.data.batches.loader import PredictLoader
+from polysense.data.joins.fitted import joined_as_fitted
 from polysense.data.processor import Processor
 from polysense.data.recipe_paths import absolute_paths, relative_paths
 from polysense.data.stored_column import StoredColumn
@@ -197,14 +198,23 @@ class Bundle:
         write_json(folder / _MANIFEST, with_own_checksum(json_object(manifest)))
 
     def dataset(self, source: Any, *, root: Path | str | None = None, with_targets: bool = False) -> TableDataset:
-        """A table as this model's samples.
+        """A table as this model's samples; arguments as in `read`, and whether the targets' columns are read too."""
+        return TableDataset(self.read(source, root=root), self.processor, with_targets=with_targets)
+
+    def read(self, source: Any, *, root: Path | str | None = None, also: Sequence[str] = ()) -> Table:
+        """Reads a table, joined to others as the training table was.
 
         Args:
-            source: A path, a data frame, a list of dictionaries, ... (see `read_table`).
+            source: One row as a dictionary, or as in `read_table`; with the tables to `join`, or with their columns.
             root: The folder that media paths are relative to; by default the table's own.
-            with_targets: Whether the targets' columns are read too.
+            also: Joined columns that are used beside the model's own.
+
+        Raises:
+            TableError: A table can't be read or joined, or is not given.
         """
-        return TableDataset(_table(source, root), self.processor, with_targets=with_targets)
+        if isinstance(source, Mapping) and not any(isinstance(cell, (list, tuple)) for cell in source.values()):
+            source = [source]  # one row
+        return joined_as_fitted(read_table(source, root=root), self.recipe.get("data") or {}, also)
 
     def with_decoding(self, decoding: DecodingOptions | None) -> Bundle:
         """The same model, weights shared, that writes in another way; nothing is trained again.
@@ -265,8 +275,7 @@ class Bundle:
         no row's prediction depends on another row. A row without any cell is marked (`no_input`), see `Predictions`.
 
         Args:
-            source: A path, a data frame, a list of dictionaries, one dictionary, ...
-            root: The folder that media paths are relative to; by default the table's own.
+            source, root: As in `read`.
             batch_size: Rows that are read at once; no prediction depends on it. What is computed together is a block,
                 see `with_blocks`.
             decoding: Another way to write texts than the recipe's, see `with_decoding`.
@@ -278,7 +287,7 @@ class Bundle:
             TableError: The table can't be read, has none of the model's columns, or no such column to keep.
             ConfigError: There is no such decoding.
         """
-        bundle, table = self.with_decoding(decoding), _table(source, root)
+        bundle, table = self.with_decoding(decoding), self.read(source, root=root, also=keep)
         kept = kept_columns(table, keep)  # before the work is done
         dataset = bundle.dataset(table)
         dataset.use_stored(self.stored)
@@ -307,7 +316,7 @@ class Bundle:
             TableError: The table can't be read, or has no such row.
             ConfigError: There is no such choice, or nothing that can be explained.
         """
-        dataset = self.dataset(self.processor.require_any(_table(source, root)))
+        dataset = self.dataset(self.processor.require_any(self.read(source, root=root)))
         self.model.eval()
         chosen = explained_choices(self.schema.targets, choices or {})
         return explain_rows(self.model, dataset, rows, chosen, options, self.prediction, progress)
@@ -326,17 +335,16 @@ class Bundle:
         A piece holds whole characters. Beam search gives what all beams have in common, so it comes late.
 
         Args:
-            source: One row as a dictionary, or a table.
+            source, root: One row as a dictionary, or a table; as in `read`.
             row: Which of a table's rows.
             target: Which text, where the model writes several.
-            root: The folder that media paths are relative to; by default the table's own.
             decoding: Another way to write than the recipe's, see `with_decoding`.
 
         Raises:
             TableError: The table can't be read, or has no such row.
             ConfigError: The model writes no such text token by token, or there is no such decoding.
         """
-        bundle, table = self.with_decoding(decoding), self.processor.require_any(_table(source, root))
+        bundle, table = self.with_decoding(decoding), self.processor.require_any(self.read(source, root=root))
         if not 0 <= row < len(table):
             raise TableError(f"{table.name}: row {row} is asked for, and it has {len(table)} rows, from 0 on")
         name = bundle.streamed(target)
@@ -396,7 +404,7 @@ class Bundle:
             raise TableError("the table has no rows to predict")
         unreadable.sort(key=lambda cell: (cell.source.row, cell.source.column))
         frame = polars.concat(frames, how="vertical_relaxed")
-        warnings = warn_of_each(_log, self.processor.unfamiliar(dataset.table))
+        warnings = (*dataset.table.join_warnings, *warn_of_each(_log, self.processor.unfamiliar(dataset.table)))
         return Predictions(frame[np.argsort(np.concatenate(rows), kind="stable")], tuple(unreadable), warnings)
 
     def _frame(self, batch: Batch, table: Table, kept: Mapping[str, polars.Series]) -> polars.DataFrame:
@@ -428,12 +436,6 @@ class Bundle:
 def _numbers(rows: torch.Tensor, table: Table) -> torch.Tensor:
     """Positions in a table as numbers of rows in what was read; rows that only fill the shape stay below 0."""
     return torch.where(rows >= 0, torch.from_numpy(table.rows)[rows.clamp(min=0)], rows)
-
-
-def _table(source: Any, root: Path | str | None) -> Table:
-    if isinstance(source, Mapping) and not any(isinstance(cell, (list, tuple)) for cell in source.values()):
-        source = [source]  # one row
-    return read_table(source, root=root)
 
 
 def as_bundle(bundle: Bundle | Path | str, *, device: str = "auto") -> Bundle:

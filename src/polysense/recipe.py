@@ -22,7 +22,15 @@ from polysense.config.overrides import apply_overrides
 from polysense.data.batches.blocks import PredictionConfig
 from polysense.data.batches.sampling import ClassSamplerConfig
 from polysense.data.config import DataConfig
-from polysense.data.recipe_paths import INIT_FROM, PATHS, PRETRAINED, absolute_paths, relative_paths, spelled_out
+from polysense.data.recipe_paths import (
+    INIT_FROM,
+    PATHS,
+    PRETRAINED,
+    TABLES,
+    absolute_paths,
+    relative_paths,
+    spelled_out,
+)
 from polysense.data.target import TargetConfig
 from polysense.errors import ConfigError
 from polysense.nn.head import HeadConfig
@@ -203,7 +211,8 @@ class Recipe(Config):
 
 def _overridden(overrides: list[str]) -> set[str]:
     keys = {override.partition("=")[0].strip().removeprefix("data.") for override in overrides}
-    return {key.removesuffix(".bundle") for key in keys} & {*PATHS, INIT_FROM, PRETRAINED}
+    keys |= {key.partition(".")[0] for key in keys}  # tables.NAME
+    return {key.removesuffix(".bundle") for key in keys} & {*PATHS, TABLES, INIT_FROM, PRETRAINED}
 
 
 def load_recipe(path: Path | str, overrides: list[str] | None = None) -> Recipe:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polysense.cli.arguments import VECTORS, names, writable
+from polysense.cli.arguments import VECTORS, join_overrides, joined, names, writable
 from polysense.errors import ConfigError
 
 
@@ -46,3 +46,20 @@ def test_what_cannot_be_written_is_told_first(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
         writable(tmp_path / "file" / "v.npz", table, "the vectors", VECTORS)
+
+
+def test_tables_to_join_are_named_by_their_file_or_by_the_user(tmp_path: Path) -> None:
+    table, odd = tmp_path / "my items.v2.csv", tmp_path / "a=b.csv"
+    for path in (table, odd):
+        path.write_text("a\n1\n", encoding="utf-8")
+    tables = joined(table, [str(table), str(odd), f"people={odd}"])
+    assert {name: side.name for name, side in tables.sides.items()} == {
+        "my_items": "my items.v2.csv", "a_b": "a=b.csv", "people": "a=b.csv",
+    }  # fmt: skip
+    assert joined(Path("orders.csv"), None) == Path("orders.csv")
+    assert join_overrides([f"x={table}"]) == [f'data.tables[x].table="{table}"']
+    for wrong in (["=users.csv"], ["users="], [""]):
+        with pytest.raises(ConfigError, match="expected TABLE or NAME=TABLE"):
+            joined(Path("orders.csv"), wrong)
+    with pytest.raises(ConfigError, match="--join names two tables 'a'"):
+        joined(Path("orders.csv"), ["a=b.csv", "a=c.csv"])

@@ -129,6 +129,7 @@ def test_new_writes_once(
         "preset": "best",
         "columns": {"a": "text"},
         "pretrained": None,
+        "overrides": [],
         "folder": Path(),
         "minimal": False,
     }

@@ -3,16 +3,56 @@
 from __future__ import annotations
 
 import csv
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from polysense.core.files import require_writable
+from polysense.core.files import absolute_path, require_writable
+from polysense.core.json import json_text
 from polysense.errors import ConfigError
 
-__all__ = ["TABLES", "VECTORS", "media_root", "names", "on_device", "writable"]
+__all__ = ["TABLES", "VECTORS", "join_overrides", "joined", "media_root", "names", "on_device", "writable"]
 
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 VECTORS = (".parquet", ".npz")
+
+
+def joined(table: Path, join: Sequence[str] | None) -> Any:
+    """The table, read with those that are joined to it, for one of the public functions; its path if there are none.
+
+    Args:
+        table: The main one.
+        join: `[NAME=]TABLE` options.
+
+    Raises:
+        ConfigError: An option can't be read, or two have one name.
+    """
+    sides = _sides(join)
+    if not sides:
+        return table
+    from polysense import read_table
+
+    return read_table(table, join=sides)
+
+
+def join_overrides(join: Sequence[str] | None) -> list[str]:
+    """`[NAME=]TABLE` options as overrides of a recipe; errors as of `joined`."""
+    return [f"data.tables[{name}].table={json_text(absolute_path(path))}" for name, path in _sides(join).items()]
+
+
+def _sides(join: Sequence[str] | None) -> dict[str, Path]:
+    sides: dict[str, Path] = {}
+    for option in join or ():
+        name, equals, path = option.partition("=")
+        if not equals or Path(option).exists():
+            name, path = re.sub(r"\W+", "_", Path(option).name.partition(".")[0]), option
+        if not name.strip() or not path.strip():
+            raise ConfigError(f"found --join {option!r}, expected TABLE or NAME=TABLE, as --join products=products.csv")
+        if name in sides:
+            raise ConfigError(f"--join names two tables {name!r}: {sides[name]} and {path}; give one another name")
+        sides[name] = Path(path)
+    return sides
 
 
 def media_root(table: Path, inside_only: bool) -> Path | None:

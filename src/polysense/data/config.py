@@ -10,6 +10,7 @@ from polysense.config.limits import FractionBelowOne, NonNegativeInt, PositiveIn
 from polysense.data.augmentation.base import TransformConfig
 from polysense.data.column import ColumnConfig
 from polysense.data.features import FeatureConfig
+from polysense.data.joins.config import JoinConfig
 from polysense.data.split import FractionSplitConfig, SplitConfig
 from polysense.data.target import TargetConfig
 
@@ -24,6 +25,8 @@ class DataConfig(Config):
         table: The table: csv, tsv, jsonl, json, parquet, arrow or feather. Null if a data frame is given in Python.
         validation: A table of its own for validation; null takes the validation part of the split.
         test: A table of its own for the test; null takes the test part of the split.
+        tables: Other tables whose columns are joined to each row, by name: `products: products.csv`, or with more keys.
+            Their columns are called `products.COLUMN`, in validation and test tables of their own too.
         root: The folder that media paths start from; null is the table's folder.
         allow_outside: Whether cells may name files outside of that folder. If not, such a cell is unreadable, symbolic
             links followed. True suits tables of your own; what other people send is better read with false.
@@ -61,6 +64,7 @@ class DataConfig(Config):
     table: str | None = None
     validation: str | None = None
     test: str | None = None
+    tables: dict[str, JoinConfig] = field(default_factory=dict)
     root: str | None = None
     allow_outside: bool = True
     columns: dict[str, ColumnConfig] = field(default_factory=dict)

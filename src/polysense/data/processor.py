@@ -130,9 +130,9 @@ class Processor:
             source = column.source(name)
             cells, sources = _cells(table, source), _PerRow(len(table), partial(table.source, column=source))
             if name not in fitted_columns:
-                columns[name].fit(cells, sources, table.root, requirements.get(name, Requirements()))
+                columns[name].fit(cells, sources, table.root_of(source), requirements.get(name, Requirements()))
             extractors = config.features.get(name, ())
-            columns[name].fit_features(extractors, cells, sources, table.root, most_cells=most_for_features)
+            columns[name].fit_features(extractors, cells, sources, table.root_of(source), most_cells=most_for_features)
         for name, target in targets.items():
             if target.over is not None and name not in fitted_targets:
                 target.fit(table)
@@ -160,7 +160,8 @@ class Processor:
         for name, column in self.columns.items():
             if table.has(column.source):
                 sources = _PerRow(len(table), partial(table.source, column=column.source))
-                column.fit_features(configs.get(name, ()), _cells(table, column.source), sources, table.root)
+                root = table.root_of(column.source)
+                column.fit_features(configs.get(name, ()), _cells(table, column.source), sources, root)
         return Processor(self.columns, self.targets, self.weight, self._weight_notation, self.imputer)
 
     @property
@@ -204,6 +205,7 @@ class Processor:
 
     def prepared(self, table: Table) -> Table:
         """The table as `transform` reads it: with what fills its missing cells, where there is a filler."""
+        table = replace(table, sides={}) if table.sides else table  # joined: processes that decode need no copy
         if self.imputer is not None:
             return self.imputer.fill(table)
         return table if table.imputations is None else replace(table, imputations=None)
@@ -235,14 +237,14 @@ class Processor:
             if cell is None:
                 continue
             if stored is not None and name in stored:
-                kept, placement = stored[name].read(cell, table.root)
+                kept, placement = stored[name].read(cell, table.root_of(source))
                 if kept is not None:
                     sample.stored[name] = kept
                     if placement is not None:
                         sample.placements[name] = placement
                     continue
             try:
-                items, placement = column.placed(cell, table.source(i, source), table.root)
+                items, placement = column.placed(cell, table.source(i, source), table.root_of(source))
             except DecodeError as error:
                 # Under the input's own name: two inputs may read one column.
                 unreadable.append(Unreadable(source=table.source(i, name, _file(cell, column)), reason=str(error)))
@@ -272,7 +274,8 @@ class Processor:
             cell = table.cell(i, column.source)
             items = sample.values.get(name)
             with contextlib.suppress(DecodeError):  # it was read before: the file has gone since
-                items = column.transform(cell, table.source(i, column.source), table.root) if items is None else items
+                if items is None:
+                    items = column.transform(cell, table.source(i, column.source), table.root_of(column.source))
             if items:
                 sample.features[name] = column.extract(cell, items)
 

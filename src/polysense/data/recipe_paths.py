@@ -17,14 +17,19 @@ __all__ = [
     "PATHS",
     "PRETRAINED",
     "PRETRAINED_WORDS",
+    "TABLES",
     "absolute_paths",
     "path_from",
     "relative_paths",
     "spelled_out",
+    "spelled_table",
 ]
 
 PATHS = ("table", "validation", "test", "root", "impute")
 """The keys below `data` that name a file or a folder."""
+
+TABLES = "tables"
+"""The key below `data` whose entries' `table` is a file."""
 
 INIT_FROM = "init_from"
 """The key whose `bundle` is a folder."""
@@ -37,7 +42,7 @@ PRETRAINED_WORDS = ("auto", "off", "download")
 
 
 def absolute_paths(
-    plain: Mapping[str, Any], folder: Path, only: Collection[str] = (*PATHS, INIT_FROM, PRETRAINED)
+    plain: Mapping[str, Any], folder: Path, only: Collection[str] = (*PATHS, TABLES, INIT_FROM, PRETRAINED)
 ) -> dict[str, Any]:
     """A copy of a recipe whose paths start from a folder, with absolute ones.
 
@@ -53,7 +58,7 @@ def absolute_paths(
 
 def relative_paths(plain: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """A copy of a recipe with absolute paths whose paths start from a folder; it holds no path of this machine."""
-    return _mapped(plain, lambda path: path_from(folder, path), (*PATHS, INIT_FROM, PRETRAINED))
+    return _mapped(plain, lambda path: path_from(folder, path), (*PATHS, TABLES, INIT_FROM, PRETRAINED))
 
 
 def path_from(folder: Path, path: str) -> str:
@@ -76,6 +81,11 @@ def _mapped(plain: Mapping[str, Any], change: Callable[[str], str], keys: Collec
         for key in keys:
             if isinstance(data.get(key), str) and _is_local(data[key]):
                 data[key] = change(data[key])
+        if TABLES in keys and isinstance(data.get(TABLES), dict):
+            for name, plain_join in data[TABLES].items():
+                join = data[TABLES][name] = spelled_table(plain_join)
+                if isinstance(join, dict) and isinstance(join.get("table"), str) and _is_local(join["table"]):
+                    join["table"] = change(join["table"])
     if INIT_FROM in keys and changed.get(INIT_FROM) is not None:
         start = changed[INIT_FROM] = spelled_out(changed[INIT_FROM])
         if isinstance(start, dict) and isinstance(start.get("bundle"), str) and _is_local(start["bundle"]):
@@ -91,6 +101,13 @@ def spelled_out(start: Any) -> Any:
     if isinstance(start, dict) and "type" in start and "bundle" not in start:
         start = {("bundle" if key == "type" else key): below for key, below in start.items()}  # of an override below it
     return {"bundle": str(start)} if isinstance(start, (str, Path)) else start
+
+
+def spelled_table(join: Any) -> Any:
+    """`tables: {NAME: PATH}` is short for `tables: {NAME: {table: PATH}}`."""
+    if isinstance(join, dict) and "type" in join and "table" not in join:
+        join = {("table" if key == "type" else key): below for key, below in join.items()}  # of an override below it
+    return {"table": str(join)} if isinstance(join, (str, Path)) else join
 
 
 def _is_local(path: str) -> bool:

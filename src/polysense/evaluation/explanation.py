@@ -369,7 +369,7 @@ class _Explainer:
         if isinstance(make, Unsupported):
             return dict.fromkeys(ways, make.reason)
         cell, items = table.cell(position, fitted.source), sample.values[name]
-        parts = make(fitted, cell, table.root, items, self.options.parts)
+        parts = make(fitted, cell, table.root_of(fitted.source), items, self.options.parts)
         num_parts = len(parts.places)
         if num_parts < 2:
             return dict.fromkeys(ways, "the cell is a single part")

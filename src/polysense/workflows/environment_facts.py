@@ -59,9 +59,14 @@ def roots(folder: Path, recipe: Recipe | None, *others: Path) -> tuple[str, ...]
     """Folders of this machine that a page may not name."""
     places = {Path.cwd(), Path.home(), folder.absolute(), folder.absolute().parent, *others}
     if recipe is not None:
-        places |= {Path(path).parent for path in (recipe.data.table, recipe.data.validation, recipe.data.test) if path}
+        places |= {Path(path).parent for path in _tables(recipe) if path}
         places |= {Path(recipe.data.root)} if recipe.data.root else set()
     return tuple(sorted(str(place) for place in places if place.is_absolute() and len(place.parts) > 1))
+
+
+def _tables(recipe: Recipe) -> list[str | None]:
+    data = recipe.data
+    return [data.table, data.validation, data.test, *(join.table for join in data.tables.values())]
 
 
 def _command() -> str:

@@ -12,7 +12,7 @@ from polysense.core.files import shown_path
 from polysense.core.logs import get_logger, warn_of_each
 from polysense.core.wrapping import wrapped
 from polysense.data.batches.dataset import TableDataset
-from polysense.data.tables.sources import Table, read_table
+from polysense.data.tables.sources import Table
 from polysense.errors import ConfigError, TableError
 from polysense.escaping import joined, preformatted, visible
 from polysense.evaluation.audit.groups import Groups, measure_groups
@@ -156,7 +156,7 @@ def evaluate(
     """
     own = as_bundle(bundle)
     loaded = own.with_decoding(decoding).with_blocks(block_size=block_size, exact=exact)
-    table = part_of(loaded, loaded.processor.require_any(read_table(source, root=root)), split)
+    table = part_of(loaded, loaded.processor.require_any(loaded.read(source, root=root, also=by)), split)
     for target in loaded.schema.targets:
         for column in target.columns:
             table.require(column, "target column")

@@ -11,7 +11,6 @@ from polysense.bundle import Bundle, as_bundle
 from polysense.core.files import named_path, write_text
 from polysense.core.json import JsonValue, json_object, write_json
 from polysense.data.batches.dataset import TableDataset
-from polysense.data.tables.sources import read_table
 from polysense.evaluation.explanation import ExplanationOptions
 from polysense.evaluation.explanation_result import RowExplanation
 from polysense.reports.explanation import explanation_text, render_explanations
@@ -114,7 +113,7 @@ def explain(
     loaded = as_bundle(bundle)
     # One row as a dictionary is a table of one row.
     source = [source] if isinstance(source, Mapping) and not _is_columns(source) else source
-    table = read_table(source, root=root)
+    table = loaded.read(source, root=root)
     explained = loaded.explain(table, rows, choices=choices, options=options, progress=progress)
     result = Explanations(table=table.name, rows=explained, notes=_notes(options), folder=folder)
     if folder is not None:

@@ -180,8 +180,9 @@ class _CellFilling(Filling):
 
     def take(self, table: Table, i: int, num_left: int) -> None:
         """Sees to it that the features of a cell are there."""
-        cell = table.cell(i, self._processor.source)
-        key = None if cell is None else self._column.key(cell, table.root)
+        source = self._processor.source
+        cell = table.cell(i, source)
+        key = None if cell is None else self._column.key(cell, table.root_of(source))
         if key is None or key in self._known:
             return
         record = self._shelf.cell(key)
@@ -190,7 +191,7 @@ class _CellFilling(Filling):
             self._num_cells += 1
             return
         try:
-            items, placement = self._processor.placed(cell, table.source(i, self._processor.source), table.root)
+            items, placement = self._processor.placed(cell, table.source(i, source), table.root_of(source))
         except DecodeError:  # it is listed when its row is read
             return
         if not items:

@@ -168,6 +168,7 @@ def new(
     pretrained: str | Path | None = None,
     folder: str | Path | None = None,
     minimal: bool = False,
+    overrides: Sequence[str] = (),
 ) -> str:
     """A recipe for a table, as YAML: complete and commented, or short.
 
@@ -182,11 +183,12 @@ def new(
         folder: Where the recipe will be written: its paths then start there, so that both can be moved together. None
             leaves them absolute.
         minimal: Leave out whatever is so by default. It reads as the same recipe.
+        overrides: `a.b.c=value` changes of the recipe.
 
     Raises:
         UserError: The table can't be read, or a column can't serve.
     """
-    overrides = pretrained_override(pretrained)
+    overrides = [*pretrained_override(pretrained), *overrides]
     prepared = prepare(table, target=target, task=task, overrides=overrides, preset=preset, columns=columns)
     notes = {f"model.encoders.{name}": visible(why) for name, why in prepared.encoders.items()}
     ignored = []

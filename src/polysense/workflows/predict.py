@@ -8,7 +8,6 @@ from typing import Any
 
 from polysense.bundle import Bundle, as_bundle
 from polysense.data.tables.predictions import Predictions
-from polysense.data.tables.sources import read_table
 from polysense.nn.decoding.options import DecodingOptions
 from polysense.workflows.stored_features import stored_of
 from polysense.workflows.table_split import part_of
@@ -48,11 +47,11 @@ def predict(
         UserError: The bundle or the table can't be read, or there is no such column, part, decoding or block.
     """
     loaded = as_bundle(bundle).with_blocks(block_size=block_size, exact=exact)
+    kept = [keep] if isinstance(keep, str) else keep
     if split is not None:
-        source, root = part_of(loaded, read_table(source, root=root), split), None
+        source, root = part_of(loaded, loaded.read(source, root=root, also=kept), split), None
     if isinstance(bundle, (str, Path)):  # what is loaded anew, for a whole table; nothing is added to the store
         loaded.stored = stored_of(loaded)
-    kept = [keep] if isinstance(keep, str) else keep
     return loaded.predict(source, root=root, decoding=decoding, keep=kept, progress=progress)
 
 

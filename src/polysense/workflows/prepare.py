@@ -23,6 +23,8 @@ from polysense.core.registry import task as registry_task
 from polysense.core.role import Role
 from polysense.data.augmentation.base import TransformConfig
 from polysense.data.config import DataConfig
+from polysense.data.joins.config import JoinConfig
+from polysense.data.joins.join import Joined
 from polysense.data.recipe_paths import PRETRAINED_WORDS
 from polysense.data.roles.infer import ColumnGuess, infer
 from polysense.data.split import SPLITS, RandomSplitConfig, split
@@ -34,6 +36,7 @@ from polysense.presets.without_target import inputs_for, recipe_without_target
 from polysense.recipe import Recipe, load_recipe
 from polysense.workflows.encoder_choice import choose_encoders, log_choices, still_true, with_early
 from polysense.workflows.finetune.transfer import like_bundle
+from polysense.workflows.joining import configs_before_recipe, join_all, join_for, join_like
 
 __all__ = [
     "Prepared",
@@ -44,6 +47,7 @@ __all__ = [
     "prepare",
     "prepare_recipe",
     "pretrained_override",
+    "read_joined",
     "split_tables",
 ]
 
@@ -130,7 +134,8 @@ def prepare(
             f"{table.name}: no target is named; say what to predict with --target COLUMN (target= in Python). "
             f"Columns: {', '.join(table.names)}"
         )
-    table = read_table(source, allow_outside=allows_outside(overrides))
+    joined = read_joined(source, overrides)
+    table = joined.table
     # As tables have names, on whichever system they were typed.
     targets = [unicodedata.normalize("NFC", name) for name in ([target] if isinstance(target, str) else target or ())]
     columns = {
@@ -151,6 +156,7 @@ def prepare(
         test=None if test is None else absolute_path(test),
         transforms=_transforms(table, guesses),
     )
+    recipe = _with_tables(recipe, joined.configs)
     if task is not None:
         recipe = recipe_without_target(task, recipe, guesses, targets, len(table))
     complete, reasons = _completed(recipe, table, overrides)
@@ -181,9 +187,18 @@ def _completed(recipe: Recipe, table: Table, overrides: Sequence[str]) -> tuple[
     start = recipe.with_overrides(list(overrides)).init_from
     if start is not None:
         recipe = like_bundle(dataclasses.replace(recipe, init_from=start), inferred=True)
-    recipe, more = choose_encoders(recipe.with_overrides(list(overrides)), table)
+    # How tables are joined was settled by the same overrides.
+    recipe = _with_tables(recipe.with_overrides(list(overrides)), recipe.data.tables)
+    recipe, more = choose_encoders(recipe, table)
     recipe = _unvaried_where_frozen(recipe, overrides)
     return recipe, still_true({**choices, **more}, recipe)
+
+
+def _with_tables(recipe: Recipe, tables: Mapping[str, JoinConfig]) -> Recipe:
+    """The recipe with the tables that its main one was joined to."""
+    if not tables:
+        return recipe
+    return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, tables=dict(tables)))
 
 
 def _shorter_where_adapted(recipe: Recipe, num_rows: int) -> Recipe:
@@ -229,6 +244,8 @@ def prepare_recipe(recipe: Recipe, data: Any = None, *, name: str) -> Prepared:
         root=recipe.data.root,
         allow_outside=recipe.data.allow_outside,
     )
+    joined = join_for(recipe.data, table)
+    table, recipe = joined.table, _with_tables(recipe, joined.configs)
     if recipe.init_from is not None:
         recipe = like_bundle(recipe, inferred=False)
     complete, choices = choose_encoders(recipe, table)
@@ -265,6 +282,18 @@ def allows_outside(overrides: Sequence[str]) -> bool:
     return not isinstance(data, dict) or data.get("allow_outside") is not False
 
 
+def read_joined(source: Any, overrides: Sequence[str]) -> Joined:
+    """A table, joined to those that are given with it or that the overrides name, before there is a recipe.
+
+    Raises:
+        TableError: A table can't be read or joined.
+        ConfigError: An override of a joined table is wrong.
+    """
+    allow_outside = allows_outside(overrides)
+    table = read_table(source, allow_outside=allow_outside)
+    return join_all(configs_before_recipe(overrides, table), table, allow_outside=allow_outside)
+
+
 def _transforms(table: Table, guesses: Sequence[ColumnGuess]) -> dict[str, TransformConfig]:
     """Per input column how its cells are varied in training, by what they are."""
     transforms = {}
@@ -272,7 +301,7 @@ def _transforms(table: Table, guesses: Sequence[ColumnGuess]) -> dict[str, Trans
     for guess in guesses:
         if guess.role is Role.INPUT and guess.modality is not None:
             cells = table.some_cells(first, guess.column or guess.name)
-            plain = modality(guess.modality).default_augmentation(cells, table.root)
+            plain = modality(guess.modality).default_augmentation(cells, table.root_of(guess.column or guess.name))
             if plain is not None:
                 transforms[guess.name] = from_dict(TransformConfig, plain, where=f"data.transforms.{guess.name}")  # type: ignore[type-abstract]
     return transforms
@@ -310,5 +339,6 @@ def split_tables(config: DataConfig, table: Table, seed: int) -> dict[str, Table
     tables = {name: table.select(rows) for name, rows in split(table, strategy, labels=labels, seed=seed).items()}
     for name, path in (("validation", config.validation), ("test", config.test)):
         if path is not None:
-            tables[name] = read_table(path, root=config.root, allow_outside=config.allow_outside)
+            other = read_table(path, root=config.root, allow_outside=config.allow_outside)
+            tables[name] = join_like(config, other, table)
     return {name: part for name, part in tables.items() if len(part)}

@@ -30,6 +30,7 @@ from polysense.data.tables.sources import Table
 from polysense.errors import CheckpointError, ConfigError
 from polysense.recipe import Recipe, load_recipe
 from polysense.training.state import checkpoint_path, has_checkpoint
+from polysense.workflows.joining import side_tables, unjoined
 
 __all__ = ["RECORD", "RunFolder", "RunRecord"]
 
@@ -63,7 +64,8 @@ class RunRecord:
 
     Attributes:
         recipe: As YAML, without comments.
-        tables: Fingerprints: "table", and "validation" and "test" where they are tables of their own.
+        tables: Fingerprints: "table", "validation" and "test" where they are tables of their own, and "tables.NAME" of
+            those that are joined.
         version: polysense's.
         encoders: Per input column whose encoder was chosen when the run started, why this one.
     """
@@ -90,10 +92,12 @@ class RunRecord:
             folder: The run's, which the recipe's paths start from.
             encoders: Reasons, of a run that is about to start.
         """
-        fingerprints = {"table": table_fingerprint(table)}
+        fingerprints = {"table": table_fingerprint(unjoined(table))}
         for name, path in (("validation", recipe.data.validation), ("test", recipe.data.test)):
             if path is not None and name in tables:
-                fingerprints[name] = table_fingerprint(tables[name])
+                fingerprints[name] = table_fingerprint(unjoined(tables[name]))
+        for name, side in side_tables(recipe.data, table).items():
+            fingerprints[f"tables.{name}"] = table_fingerprint(side)
         plain = recipe.relative_to(folder).to_yaml(comments=False)
         return RunRecord(recipe=plain, tables=fingerprints, encoders=encoders or {})
 
@@ -280,6 +284,8 @@ def _has_model(folder: Path) -> bool:
 
 
 def _is_free(key: str) -> bool:
+    if key.startswith("data.tables.") and key.endswith(".table"):
+        return True
     return any(key == free or key.startswith(f"{free}.") for free in _FREE)
 
 

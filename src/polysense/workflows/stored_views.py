@@ -127,12 +127,13 @@ def _filled(
             if shelf.name != encoder.shelf:  # another process writes: these would be another network's, by name
                 return None
             filling = Filling(store, shelf, encoder, processor)
+            source = processor.source
             with cell_progress(f"{name}: features of {views} versions", progress) as show:
                 total = views * len(table)
                 for i in range(len(table)):
-                    cell = table.cell(i, processor.source)
+                    cell = table.cell(i, source)
                     try:
-                        items, placement = processor.placed(cell, table.source(i, processor.source), table.root)
+                        items, placement = processor.placed(cell, table.source(i, source), table.root_of(source))
                     except DecodeError:  # it is listed when its row is read
                         items = []
                     for view in range(views if items else 0):

@@ -96,6 +96,32 @@ def _write(path: Path, rows: list[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
+def orders(folder: Path) -> None:
+    """orders.csv, and the products and reviews that it names; new_orders.csv without the answers."""
+    items = [{"product_id": f"p{i}", "title": f"{COLORS[i % 3]} lamp {i}", "price": 5 + i % 4} for i in range(9)]
+    reviews = [
+        {
+            "review_id": i,
+            "product_id": f"p{i % 9}",
+            "day": f"2024-01-{1 + i:02d}",
+            "text": f"seems {COLORS[i % 3]}, {i}",
+        }
+        for i in range(27)
+    ]
+    rows = [
+        {
+            "product_id": f"p{i * 5 % 10}",
+            "ordered": f"2024-01-{1 + i % 28:02d}",
+            "quantity": 1 + i % 4,
+            "returned": ("yes", "no")[(i * 5 % 10 + i // 7) % 2],
+        }
+        for i in range(NUM_ROWS)
+    ]
+    for name, cells in (("products", items), ("reviews", reviews), ("orders", rows)):
+        _write(folder / f"{name}.csv", cells)
+    _write(folder / "new_orders.csv", [{k: v for k, v in row.items() if k != "returned"} for row in rows[:8]])
+
+
 def products(folder: Path) -> None:
     """products.csv of the README, with some cells empty; new.csv without the answers, labeled.csv with them."""
     rows = []
@@ -204,6 +230,7 @@ STAGES: Mapping[str, Stage] = {
         make=products, names={"RUN": "trained"}, train={"table": "products.csv", "target": "category"}
     ),
     "Audit": Stage(make=products, names={"RUN": "trained"}, train={"table": "products.csv", "target": "category"}),
+    "Several tables": Stage(make=orders),
     "Videos": Stage(make=clips),
     "Decoding strategies": Stage(
         make=captions,

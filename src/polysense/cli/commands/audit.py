@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from polysense.cli import console
-from polysense.cli.arguments import media_root, on_device
-from polysense.cli.commands.options import Bundle, By, Device, InsideOnly, Json, Table
+from polysense.cli.arguments import joined, media_root, on_device
+from polysense.cli.commands.options import Bundle, By, Device, InsideOnly, Join, Json, Table
 
 __all__ = ["audit"]
 
@@ -34,6 +34,7 @@ def audit(
         int, typer.Option(metavar="N", min=0, max=100_000, help="Resamplings for the intervals; 0 leaves them out.")
     ] = 1000,
     device: Device = "auto",
+    join: Join = None,
     inside_only: InsideOnly = False,
     as_json: Json = False,
 ) -> None:
@@ -46,7 +47,7 @@ def audit(
     with console.reserved_stdout(as_json):
         result = api.audit(
             on_device(bundle, device),
-            table,
+            joined(table, join),
             full=full,
             split=split,
             by=by or (),

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from polysense.cli import console
-from polysense.cli.commands.options import InsideOnly, Json, NoTarget, Overrides, Source, Targets
+from polysense.cli.arguments import join_overrides
+from polysense.cli.commands.options import InsideOnly, Join, Json, NoTarget, Overrides, Source, Targets
 from polysense.cli.commands.train import Columns, parse_columns
 from polysense.errors import ConfigError
 
@@ -21,6 +22,7 @@ def check(
     target: Targets = None,
     task: NoTarget = None,
     column: Columns = None,
+    join: Join = None,
     inside_only: InsideOnly = False,
     run: Annotated[
         Path | None,
@@ -44,7 +46,7 @@ def check(
     if fail_on not in (None, "warning", "error"):
         raise ConfigError(f"--fail-on: found {fail_on!r}, expected warning or error")
     columns = parse_columns(column)
-    changes = [*(overrides or ()), *(["data.allow_outside=false"] if inside_only else [])]
+    changes = [*join_overrides(join), *(overrides or ()), *(["data.allow_outside=false"] if inside_only else [])]
 
     from polysense import api
 

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from polysense.cli import console
-from polysense.cli.commands.options import Json, Overrides, Pretrained, Source, Targets
+from polysense.cli.arguments import join_overrides
+from polysense.cli.commands.options import Join, Json, Overrides, Pretrained, Source, Targets
 from polysense.cli.commands.train import Columns, Preset, parse_columns
 
 __all__ = ["compare"]
@@ -34,6 +35,7 @@ def compare(
     preset: Preset = "balanced",
     pretrained: Pretrained = None,
     column: Columns = None,
+    join: Join = None,
     split: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="The split to report on: test or validation; test, if there is one."),
@@ -62,7 +64,7 @@ def compare(
             target=target or None,
             seeds=seeds,
             output=output,
-            overrides=overrides or [],
+            overrides=[*join_overrides(join), *(overrides or ())],
             preset=preset,
             columns=columns,
             pretrained=pretrained,

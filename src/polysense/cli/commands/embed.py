@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from polysense.cli import console
-from polysense.cli.arguments import VECTORS, media_root, on_device, writable
-from polysense.cli.commands.options import Bundle, Device, InsideOnly, Json, Table
+from polysense.cli.arguments import VECTORS, joined, media_root, on_device, writable
+from polysense.cli.commands.options import Bundle, Device, InsideOnly, Join, Json, Table
 from polysense.cli.progress import rows_done
 
 __all__ = ["embed"]
@@ -22,6 +22,7 @@ def embed(
         Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write the vectors: .parquet or .npz.")
     ],
     device: Device = "auto",
+    join: Join = None,
     inside_only: InsideOnly = False,
     as_json: Json = False,
 ) -> None:
@@ -36,7 +37,7 @@ def embed(
 
     with console.reserved_stdout(as_json), rows_done("reading") as progress:
         result = api.embeddings(
-            on_device(bundle, device), table, root=media_root(table, inside_only), progress=progress
+            on_device(bundle, device), joined(table, join), root=media_root(table, inside_only), progress=progress
         )
         result.write(output)
     console.write_unreadable(result.unreadable)

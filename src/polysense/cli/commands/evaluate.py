@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from polysense.cli import console
-from polysense.cli.arguments import media_root, on_device
-from polysense.cli.commands.options import BlockSize, Bundle, By, Decoding, Device, Exact, InsideOnly, Json, Table
+from polysense.cli.arguments import joined, media_root, on_device
+from polysense.cli.commands.options import BlockSize, Bundle, By, Decoding, Device, Exact, InsideOnly, Join, Json, Table
 from polysense.cli.progress import rows_done
 
 __all__ = ["evaluate"]
@@ -45,6 +45,7 @@ def evaluate(
     block_size: BlockSize = None,
     exact: Exact = None,
     device: Device = "auto",
+    join: Join = None,
     inside_only: InsideOnly = False,
     as_json: Json = False,
 ) -> None:
@@ -54,7 +55,7 @@ def evaluate(
     with console.reserved_stdout(as_json), rows_done("measuring") as progress:
         evaluation = api.evaluate(
             on_device(bundle, device),
-            table,
+            joined(table, join),
             bootstrap=bootstrap,
             decoding=decoding,
             split=split,

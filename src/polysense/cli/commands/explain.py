@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from polysense.cli import console
-from polysense.cli.arguments import media_root, on_device
-from polysense.cli.commands.options import Bundle, Device, InsideOnly, Json, Table
+from polysense.cli.arguments import joined, media_root, on_device
+from polysense.cli.commands.options import Bundle, Device, InsideOnly, Join, Json, Table
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 
@@ -47,6 +47,7 @@ def explain(
         bool, typer.Option("--maps/--no-maps", help="Whether to look at parts of cells, or at columns alone.")
     ] = True,
     device: Device = "auto",
+    join: Join = None,
     inside_only: InsideOnly = False,
     as_json: Json = False,
 ) -> None:
@@ -67,7 +68,7 @@ def explain(
     with console.reserved_stdout(as_json), rows_done("explaining") as progress:
         result = api.explain(
             on_device(bundle, device),
-            table,
+            joined(table, join),
             chosen,
             output=output,
             choices=choices,

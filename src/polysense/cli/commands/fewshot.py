@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from polysense.cli import console
-from polysense.cli.arguments import media_root, names, on_device, writable
-from polysense.cli.commands.options import Bundle, Device, InsideOnly, Json, Table
+from polysense.cli.arguments import joined, media_root, names, on_device, writable
+from polysense.cli.commands.options import Bundle, Device, InsideOnly, Join, Json, Table
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 
@@ -53,6 +53,7 @@ def fewshot(
         ),
     ] = None,
     device: Device = "auto",
+    join: Join = None,
     inside_only: InsideOnly = False,
     as_json: Json = False,
 ) -> None:
@@ -70,7 +71,7 @@ def fewshot(
     with console.reserved_stdout(as_json), rows_done("reading") as progress:
         result = api.fewshot(
             on_device(bundle, device),
-            table,
+            joined(table, join),
             target=target,
             shots=numbers,
             draws=draws,

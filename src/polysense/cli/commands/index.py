@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from polysense.cli import console
-from polysense.cli.arguments import media_root, on_device
+from polysense.cli.arguments import joined, media_root, on_device
 from polysense.cli.arguments import names as split_names
-from polysense.cli.commands.options import Device, InsideOnly, Json
+from polysense.cli.commands.options import Device, InsideOnly, Join, Json
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 
@@ -61,6 +61,7 @@ def index(
         float | None, typer.Option(metavar="COSINE", help="Print all pairs of rows that are at least so similar.")
     ] = None,
     device: Device = "auto",
+    join: Join = None,
     inside_only: InsideOnly = False,
     as_json: Json = False,
 ) -> None:
@@ -87,7 +88,7 @@ def index(
         with console.reserved_stdout(as_json), rows_done("indexing") as progress:
             made = api.index_table(
                 on_device(bundle, device),
-                table,
+                joined(table, join),
                 output,
                 column=column,
                 ids=ids,

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from polysense.cli import console
-from polysense.cli.arguments import media_root, names, on_device
-from polysense.cli.commands.options import Bundle, Device, InsideOnly, Json, Table
+from polysense.cli.arguments import joined, media_root, names, on_device
+from polysense.cli.commands.options import Bundle, Device, InsideOnly, Join, Json, Table
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 
@@ -33,6 +33,7 @@ def show(
     ] = "tsne",
     max_rows: Annotated[int, typer.Option(metavar="N", help="Number of random rows to draw of a larger table.")] = 1000,
     device: Device = "auto",
+    join: Join = None,
     inside_only: InsideOnly = False,
     as_json: Json = False,
 ) -> None:
@@ -48,7 +49,7 @@ def show(
     with console.reserved_stdout(as_json), rows_done("reading") as progress:
         result = api.map_rows(
             on_device(bundle, device),
-            table,
+            joined(table, join),
             output,
             columns=names(columns, "--columns"),
             color=color,

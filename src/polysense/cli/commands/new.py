@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from polysense.cli import console
-from polysense.cli.commands.options import NoTarget, Pretrained, Table
+from polysense.cli.arguments import join_overrides
+from polysense.cli.commands.options import Join, NoTarget, Pretrained, Table
 from polysense.cli.commands.train import Columns, Preset, parse_columns
 from polysense.core.files import write_text
 from polysense.errors import ConfigError
@@ -35,6 +36,7 @@ def new(
     preset: Preset = "balanced",
     pretrained: Pretrained = None,
     column: Columns = None,
+    join: Join = None,
     minimal: Annotated[
         bool, typer.Option("--minimal", help="Leave out every key that has its default: the same recipe, short.")
     ] = False,
@@ -52,7 +54,7 @@ def new(
 
     text = api.new(
         table, target or None, task=task, preset=preset, columns=parse_columns(column), pretrained=pretrained,
-        folder=Path() if str(output) == "-" else output.parent, minimal=minimal,
+        overrides=join_overrides(join), folder=Path() if str(output) == "-" else output.parent, minimal=minimal,
     )  # fmt: skip
     if str(output) == "-":
         console.write(text)

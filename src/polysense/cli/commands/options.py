@@ -18,6 +18,7 @@ __all__ = [
     "Epochs",
     "Exact",
     "InsideOnly",
+    "Join",
     "Json",
     "NoTarget",
     "Overrides",
@@ -94,6 +95,15 @@ InsideOnly: TypeAlias = Annotated[
         "--inside-only",
         help="Read no media files outside of the table's folder, symbolic links followed; in a recipe, "
         "data.allow_outside=false.",
+    ),
+]
+Join: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--join",
+        metavar="[NAME=]TABLE",
+        help="A table whose columns are joined to the rows as NAME.COLUMN; NAME is the file's if not given. May be "
+        "given several times. Keys are inferred; data.tables.NAME.on=COLUMN in a recipe or as an override sets them.",
     ),
 ]
 Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on stdout.")]

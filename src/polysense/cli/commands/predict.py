@@ -9,8 +9,19 @@ from typing import Annotated
 import typer
 
 from polysense.cli import console
-from polysense.cli.arguments import media_root, names, on_device, writable
-from polysense.cli.commands.options import BlockSize, Bundle, CsvSafe, Decoding, Device, Exact, InsideOnly, Json, Table
+from polysense.cli.arguments import joined, media_root, names, on_device, writable
+from polysense.cli.commands.options import (
+    BlockSize,
+    Bundle,
+    CsvSafe,
+    Decoding,
+    Device,
+    Exact,
+    InsideOnly,
+    Join,
+    Json,
+    Table,
+)
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 from polysense.escaping import visible
@@ -50,6 +61,7 @@ def predict(
     block_size: BlockSize = None,
     exact: Exact = None,
     device: Device = "auto",
+    join: Join = None,
     inside_only: InsideOnly = False,
     as_json: Json = False,
     stream: Annotated[bool, typer.Option("--stream", help="Print texts as they are generated, row by row.")] = False,
@@ -69,7 +81,12 @@ def predict(
         root = media_root(table, inside_only)
         _show(
             api.stream(
-                on_device(bundle, device), table, decoding=decoding, root=root, block_size=block_size, exact=exact
+                on_device(bundle, device),
+                joined(table, join),
+                decoding=decoding,
+                root=root,
+                block_size=block_size,
+                exact=exact,
             )
         )
         return
@@ -81,7 +98,7 @@ def predict(
     with console.reserved_stdout(as_json), rows_done("predicting") as progress:
         predictions = api.predict(
             on_device(bundle, device),
-            table,
+            joined(table, join),
             decoding=decoding,
             keep=names(keep, "--keep") or (),
             split=split,

@@ -11,10 +11,12 @@ import typer
 
 from polysense.cli import console
 from polysense.cli.announcement import first_line
+from polysense.cli.arguments import join_overrides
 from polysense.cli.commands.options import (
     BatchSize,
     Epochs,
     InsideOnly,
+    Join,
     Json,
     NoTarget,
     Overrides,
@@ -137,6 +139,7 @@ def train(
         bool,
         typer.Option("--accept-changes", help="Resume although the table or the recipe is not what it was."),
     ] = False,
+    join: Join = None,
     inside_only: InsideOnly = False,
     as_json: Json = False,
 ) -> None:
@@ -145,7 +148,7 @@ def train(
     With a table, name the column to predict: polysense train table.csv --target label
     """
     since = monotonic()
-    changes = [*(overrides or ()), *(["evaluation.baselines=true"] if baselines else [])]
+    changes = [*join_overrides(join), *(overrides or ()), *(["evaluation.baselines=true"] if baselines else [])]
     changes += ["data.allow_outside=false"] if inside_only else []
     changes += short_overrides(
         {"--epochs": epochs, "--seed": seed, "--device": device, "--batch-size": batch_size}, changes

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from polysense.cli import console
-from polysense.cli.arguments import media_root, names, on_device, writable
-from polysense.cli.commands.options import Bundle, CsvSafe, Device, InsideOnly, Json, Table
+from polysense.cli.arguments import joined, media_root, names, on_device, writable
+from polysense.cli.commands.options import Bundle, CsvSafe, Device, InsideOnly, Join, Json, Table
 from polysense.cli.progress import rows_done
 
 __all__ = ["zeroshot"]
@@ -45,6 +45,7 @@ def zeroshot(
     ] = None,
     csv_safe: CsvSafe = True,
     device: Device = "auto",
+    join: Join = None,
     inside_only: InsideOnly = False,
     as_json: Json = False,
 ) -> None:
@@ -57,7 +58,7 @@ def zeroshot(
     with console.reserved_stdout(as_json), rows_done("reading") as progress:
         result = api.zero_shot(
             on_device(bundle, device),
-            table,
+            joined(table, join),
             column=column,
             classes=names(classes, "--classes"),
             templates=template or "{}",

@@ -153,7 +153,7 @@ def _column(table: Table, name: str, processor: ColumnProcessor, *, exact: bool)
         if cell is None:
             return []
         try:
-            return spec.measure(processor, cell, table.source(i, name), table.root)
+            return spec.measure(processor, cell, table.source(i, name), table.root_of(name))
         except DecodeError:
             return []  # absent in the batch as well
 

@@ -153,8 +153,24 @@ def _guess(table: Table, name: str, is_target: bool) -> ColumnGuess:
         profile = ColumnProfile(table, name, literal=True)
         return dataclasses.replace(guess_target(profile), num_missing=profile.num_missing(None))
     evidence = _Input(table, name, literal=False)
-    guess = evidence.guess()
+    guess = _of_lists(table, name) or evidence.guess()
     return dataclasses.replace(guess, num_missing=evidence.num_missing(guess.modality))
+
+
+def _of_lists(table: Table, name: str) -> ColumnGuess | None:
+    """What the cells of a joined table are whose lists a column holds, by that table's own rows; None of others."""
+    for result in table.joins.values():
+        if not result.is_list or name not in result.columns or result.name not in table.sides:
+            continue
+        side = table.sides[result.name]
+        guess = _guess(side, result.columns[name], is_target=False)
+        kind, _, evidence = guess.reason.partition(": ")
+        reason = f"{kind}: lists of up to {result.most:,} cells of {side.name}: {evidence}"
+        if guess.role is Role.INPUT:
+            return dataclasses.replace(guess, name=name, multiple=True, reason=reason)
+        reason = reason if guess.role is Role.IGNORED else f"ignored: {reason}; {_USE}"
+        return ColumnGuess(name=name, role=Role.IGNORED, reason=reason, modality=guess.modality, cause=guess.cause)
+    return None
 
 
 def _unless_unseen(table: Table, guesses: Mapping[str, ColumnGuess], target: ColumnGuess) -> ColumnGuess:

@@ -177,7 +177,7 @@ class ColumnProfile(Profile):
 
     @property
     def root(self) -> Path:
-        return self.table.root
+        return self.table.root_of(self._name)
 
     @property
     def cells(self) -> list[object]:

@@ -15,7 +15,7 @@ import functools
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -26,6 +26,7 @@ from polysense.core.error_text import first_line
 from polysense.core.logs import collected_remarks
 from polysense.core.sample import SourceInfo
 from polysense.core.unicode_text import mended
+from polysense.data.joins.result import JoinResult
 from polysense.data.media.file_names import existing
 from polysense.data.media.paths import ConfinedFolder
 from polysense.data.tables.arrow_types import from_arrow
@@ -69,6 +70,9 @@ class Table:
         imputations: What stands in for missing cells; None as the table came.
         delimiter: What separates the fields of the file that it was read from; None of other sources.
         remarks: What is to be said of how it was read, such as a column without a name.
+        sides: Other tables, by name, that are joined to its rows or will be.
+        joins: What was joined, by the table's name.
+        roots: The folders that the media paths of joined columns start from, where it is not `root`.
     """
 
     name: str
@@ -79,6 +83,9 @@ class Table:
     imputations: Imputations | None = None
     delimiter: str | None = None
     remarks: tuple[str, ...] = ()
+    sides: Mapping[str, Table] = field(default_factory=dict)
+    joins: Mapping[str, JoinResult] = field(default_factory=dict)
+    roots: Mapping[str, Path] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -139,6 +146,15 @@ class Table:
         self.require(column)
         return clean_all(self.frame.get_column(column)[positions], literal, column in self.spelled)
 
+    @property
+    def join_warnings(self) -> list[str]:
+        """What of its joins may be otherwise than it was meant."""
+        return [warning for result in self.joins.values() for warning in result.warnings()]
+
+    def root_of(self, column: str) -> Path:
+        """The folder that a column's media paths start from."""
+        return self.roots.get(column, self.root)
+
     def source(self, i: int, column: str, file: str | None = None) -> SourceInfo:
         """Where the cell at position i comes from."""
         return SourceInfo(table=self.name, row=int(self.rows[i]), column=column, file=file)
@@ -164,7 +180,12 @@ class CellImputer(Protocol):
 
 
 def read_table(
-    source: Any, *, root: Path | str | None = None, name: str | None = None, allow_outside: bool = True
+    source: Any,
+    *,
+    root: Path | str | None = None,
+    name: str | None = None,
+    allow_outside: bool = True,
+    join: Mapping[str, Any] | None = None,
 ) -> Table:
     """Reads a table.
 
@@ -176,6 +197,8 @@ def read_table(
         name: What messages call the table.
         allow_outside: Whether cells may name media files outside of that folder; a root that is a `ConfinedFolder` says
             no.
+        join: Further tables by name, likewise, whose columns are joined to the rows where the table is used: by keys
+            that a recipe names, that are inferred before a training, or that a trained model was joined by.
 
     Raises:
         TableError: Names the file, the line or the row, what was found and what was expected.
@@ -184,7 +207,17 @@ def read_table(
         table = replace(source, name=name or source.name, root=_folder(root) if root else source.root)
     else:
         table = normalized(read_raw(source, root=root, name=name))
-    return table if allow_outside else replace(table, root=ConfinedFolder(table.root))
+    if not allow_outside:
+        table = replace(table, root=ConfinedFolder(table.root))
+    if not (table.sides or join):
+        return table
+    sides = {
+        key: read_table(
+            side, root=root, name=None if isinstance(side, (str, Path, Table)) else key, allow_outside=allow_outside
+        )
+        for key, side in {**table.sides, **(join or {})}.items()
+    }
+    return replace(table, sides=sides)
 
 
 def _folder(root: Path | str) -> Path:

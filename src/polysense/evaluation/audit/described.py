@@ -66,7 +66,7 @@ def describe(
         num_read += 1
         if needs_items:
             try:
-                items = fitted.transform(cells[i], table.source(i, name), table.root)
+                items = fitted.transform(cells[i], table.source(i, name), table.root_of(fitted.source))
             except DecodeError:
                 continue  # listed among the unreadable cells
             if not items:

@@ -19,6 +19,7 @@ from polysense.core.registry import modality
 from polysense.core.role import Role
 from polysense.core.sample import Unreadable
 from polysense.core.task_spec import Answer
+from polysense.data.joins.result import JoinResult
 from polysense.data.roles.profile import ColumnGuess
 
 __all__ = ["CheckedColumn", "CheckedTable", "CheckedTarget", "ColumnRead", "Probabilities"]
@@ -137,6 +138,7 @@ class CheckedTable:
         targets: Likewise.
         probabilities: By target.
         unreadable: Cells that could not be read, of those tried, by the column of the table.
+        joins: What was joined to it from other tables.
         num_tried: Rows of which cells were decoded.
         seed: Of every draw.
     """
@@ -154,6 +156,7 @@ class CheckedTable:
     targets: Sequence[CheckedTarget] = ()
     probabilities: Mapping[str, Probabilities] = field(default_factory=dict)
     unreadable: Sequence[Unreadable] = ()
+    joins: Sequence[JoinResult] = ()
     num_tried: int = 0
     seed: int = 0
 

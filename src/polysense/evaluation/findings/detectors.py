@@ -9,6 +9,7 @@ from polysense.evaluation.findings.conflicting_labels import ConflictingLabels
 from polysense.evaluation.findings.detector import Detector
 from polysense.evaluation.findings.drift import Drift
 from polysense.evaluation.findings.duplicates import Duplicates, SharedCells
+from polysense.evaluation.findings.joins import Joins
 from polysense.evaluation.findings.label_errors import LabelErrors
 from polysense.evaluation.findings.missing import Missing, UnreadableCells
 from polysense.evaluation.findings.rare_classes import RareClasses
@@ -27,6 +28,7 @@ DETECTORS: tuple[Detector, ...] = (
     RareClasses(),
     Drift(),
     SpuriousProperties(),
+    Joins(),
     UnreadableCells(),
     Missing(),
 )

@@ -191,8 +191,8 @@ class SegmentationProcessor(TargetProcessor):
         image = table.cell(i, source) if table.has(source) else None
         if image is not None:
             with contextlib.suppress(DecodeError):  # which is listed with the image
-                size = image_size(image, table.root)
-        mask = read_mask(cell, table.root, size, self.config.background)
+                size = image_size(image, table.root_of(source))
+        mask = read_mask(cell, table.root_of(self.columns[0]), size, self.config.background)
         if size is not None and mask.size != size:
             raise DecodeError(
                 f"has {mask.size[1]} x {mask.size[0]} pixels, expected {size[1]} x {size[0]} as its image in {source!r}"

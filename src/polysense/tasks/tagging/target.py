@@ -229,7 +229,7 @@ class TaggingProcessor(TargetProcessor):
         cell = table.cell(i, source) if table.has(source) else None
         align = modality(self._column.config.modality).aligner
         assert not isinstance(align, Unsupported), "`attach` refuses such a column"
-        return None if cell is None else align(self._column, cell, table.root, items, length)
+        return None if cell is None else align(self._column, cell, table.root_of(source), items, length)
 
     def _records(self, labels: Labeled, aligner: SegmentAligner) -> np.ndarray:
         """A cell's segments in steps, the whole column first."""

@@ -16,7 +16,6 @@ from polysense.bundle import Bundle, as_bundle
 from polysense.core.files import named_path, shown_path
 from polysense.core.json import write_json
 from polysense.core.logs import get_logger, warn_of_each
-from polysense.data.tables.sources import read_table
 from polysense.errors import TableError
 from polysense.evaluation.audit.result import AuditResult
 from polysense.training.time_plan import Deadline, measured_slowness
@@ -128,7 +127,7 @@ def audit(
     """
     started = time.monotonic()
     loaded = as_bundle(bundle)
-    whole = loaded.processor.require_any(read_table(source, root=root))
+    whole = loaded.processor.require_any(loaded.read(source, root=root, also=by))
     table = part_of(loaded, whole, split)
     for target in loaded.schema.targets:
         for column in target.columns:

@@ -127,11 +127,11 @@ def _damaged_sample(
     try:
         if corruption.of_cell is not None:
             cell = corruption.of_cell(cell, severity, draws())
-            items = column.transform(cell, source, table.root)
+            items = column.transform(cell, source, table.root_of(column.source))
         else:
             assert corruption.of_item is not None
             known = sample.values.get(name)
-            items = column.transform(cell, source, table.root) if known is None else known
+            items = column.transform(cell, source, table.root_of(column.source)) if known is None else known
             items = [corruption.of_item(column.column, item, severity, draws()) for item in items]
         if items and result.features is not None and column.features is not None:
             result.features[name] = column.extract(cell, items)

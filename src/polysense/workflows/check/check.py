@@ -18,7 +18,7 @@ from polysense.data.column import ColumnProcessor
 from polysense.data.config import DataConfig
 from polysense.data.processor import Processor
 from polysense.data.roles.infer import ColumnGuess, infer
-from polysense.data.tables.sources import Table, read_table
+from polysense.data.tables.sources import Table
 from polysense.errors import ConfigError, PolysenseError
 from polysense.evaluation.findings.checked import CheckedTable
 from polysense.evaluation.findings.detectors import detect_all
@@ -28,7 +28,7 @@ from polysense.workflows.check.examine import ALL, Part, examine, examine_inputs
 from polysense.workflows.check.facts import column_facts
 from polysense.workflows.check.probabilities import run_probabilities, simple_probabilities
 from polysense.workflows.folds.plan import plan_folds
-from polysense.workflows.prepare import allows_outside, is_recipe, prepare, split_tables
+from polysense.workflows.prepare import is_recipe, prepare, read_joined, split_tables
 from polysense.workflows.reading import class_counts, column_readings, column_remarks, processor_remarks, recipe_guesses
 from polysense.workflows.shared_persons import shared_persons
 from polysense.workflows.train import fit_processor
@@ -67,12 +67,12 @@ def check(
         UserError: The table or the recipe can't be read, or the folder can't be written.
     """
     if target is None and task is None and not is_recipe(source):
-        table = read_table(source, allow_outside=allows_outside(overrides))
+        table = read_joined(source, overrides).table
         guesses = infer(table, [], overrides=columns, logs=False)
         if run is not None:
             raise ConfigError("run: no target is named, whose labels a run could contradict; add --target COLUMN")
         advice = "no target is named: give --target COLUMN to check classes, splits, leaks and every cell"
-        checked = examine_inputs(table.name, [Part(name=ALL, table=table)], guesses)
+        checked = examine_inputs(table.name, [Part(name=ALL, table=table)], guesses, joins=table.joins)
         result = Check(
             table=table.name,
             num_rows=len(table),
@@ -132,7 +132,7 @@ def check(
         if str(error) not in problems:
             problems.append(str(error))
     if examined is None:  # what stands in the way of reading it stands among the problems
-        checked = examine_inputs(table.name, [Part(name=ALL, table=table)], guesses)
+        checked = examine_inputs(table.name, [Part(name=ALL, table=table)], guesses, joins=table.joins)
     else:
         known = simple_probabilities(examined) if run is None else run_probabilities(examined, table, named_path(run))
         checked = replace(examined, probabilities=known)

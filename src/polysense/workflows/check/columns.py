@@ -60,7 +60,7 @@ def light_column(tables: Sequence[Table], name: str, source: str, kind: str) -> 
     cells = [table.cells(source) if table.has(source) else [None] * len(table) for table in tables]
     missing = np.array([_is_missing(spec, cell) for part in cells for cell in part], dtype=bool)
     if spec.is_file:
-        roots = [table.root for table in tables for _ in range(len(table))]
+        roots = [table.root_of(source) for table in tables for _ in range(len(table))]
         keys = _codes(content_keys([cell for part in cells for cell in part], roots, spec.name))
         keys = np.where(missing, -1, keys)
         return CheckedColumn(

@@ -20,6 +20,7 @@ from polysense.core.task_spec import Answer
 from polysense.core.unsupported import Unsupported
 from polysense.data.config import DataConfig
 from polysense.data.features import CellFeatures
+from polysense.data.joins.result import JoinResult
 from polysense.data.media.media import locate
 from polysense.data.processor import Processor
 from polysense.data.roles.cleaned import cleaned
@@ -78,13 +79,21 @@ class _Reading:
     examples: list[CellPreview] = field(default_factory=list)
 
 
-def examine_inputs(name: str, parts: Sequence[Part], guesses: Sequence[ColumnGuess], *, seed: int = 0) -> CheckedTable:
+def examine_inputs(
+    name: str,
+    parts: Sequence[Part],
+    guesses: Sequence[ColumnGuess],
+    *,
+    joins: Mapping[str, JoinResult] | None = None,
+    seed: int = 0,
+) -> CheckedTable:
     """A table of which nothing is fitted: what costs no decoding to know.
 
     Args:
         name: The table's.
         parts: Its rows.
         guesses: What each column is.
+        joins: What was joined to it.
         seed: Of every draw.
     """
     parts = _bounded(parts)
@@ -102,6 +111,7 @@ def examine_inputs(name: str, parts: Sequence[Part], guesses: Sequence[ColumnGue
         is_drawn=True,
         guesses=guesses,
         columns=columns,
+        joins=tuple((joins or {}).values()),
         seed=seed,
     )
 
@@ -173,6 +183,7 @@ def examine(
         ],
         unreadable=unreadable,
         num_tried=len(tried),
+        joins=tuple(whole.joins.values()),
         seed=seed,
     )
 
@@ -217,7 +228,7 @@ def _read(reading: _Reading, table: Table, i: int, position: int, sample: Sample
             reading.numbers.setdefault(descriptor.name, {})[position] = descriptor.measure(column, cell, items)
     if spec.is_file and not isinstance(cell, list):
         with contextlib.suppress(DecodeError):
-            media = locate(cell, table.root, spec.name)
+            media = locate(cell, table.root_of(column.table_column), spec.name)
             reading.numbers.setdefault("file size", {})[position] = float(media.num_bytes)
             reading.kinds[position] = media.suffix or "no ending"
     if own in sample.placements:

@@ -22,6 +22,7 @@ _FIXED = {
     "data.validation": "variants are compared on the same rows",
     "data.test": "variants are compared on the same rows",
     "data.split": "variants are compared on the same rows",
+    "data.tables": "variants are compared on the same rows",
     "data.root": "variants are compared on the same rows",
     "data.allow_outside": "variants are compared on the same rows",
     "data.targets": "variants are compared on the same targets",

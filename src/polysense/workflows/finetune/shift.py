@@ -26,7 +26,9 @@ def shift(column: ColumnProcessor, table: Table) -> str | None:
     items = []
     for position in sampled(range(len(cells)), NUM_SAMPLED):
         try:
-            items += column.transform(cells[position], table.source(position, column.source), table.root)
+            items += column.transform(
+                cells[position], table.source(position, column.source), table.root_of(column.source)
+            )
         except DecodeError:
             continue  # listed when its row is read
     return column.shift(items) if items else None

@@ -23,6 +23,7 @@ from polysense.data.tables.sources import Table, read_table
 from polysense.data.target import TargetProcessor
 from polysense.errors import ConfigError, DecodeError, SplitError
 from polysense.recipe import Recipe
+from polysense.workflows.joining import join_like
 from polysense.workflows.prepare import class_labels
 from polysense.workflows.train import fit_processor
 
@@ -114,7 +115,9 @@ def plan_folds(recipe: Recipe, table: Table) -> FoldPlan:
                 "measured of it differs with each fold's own preprocessing; leave out the folds, and give it a split"
             )
     validation, test = (
-        None if path is None else read_table(path, root=data.root, allow_outside=data.allow_outside)
+        None
+        if path is None
+        else join_like(data, read_table(path, root=data.root, allow_outside=data.allow_outside), table)
         for path in (data.validation, data.test)
     )
     parts = _drawn(data, table, seed)

@@ -171,6 +171,8 @@ def impute(
         raise ConfigError(f"unreadable: found {unreadable!r}, expected keep or fill")
     loaded = as_bundle(bundle)
     reconstructed = reconstructed_by(loaded)
+    if (loaded.recipe.get("data") or {}).get("tables"):
+        raise ConfigError("impute: the model's tables were joined, and a table is imputed alone; join them first")
     raw = source if isinstance(source, Table) else read_raw(source, root=root)
     check_mark(raw.frame, MARK, raw.name)
     table = normalized(raw)

@@ -22,7 +22,7 @@ from polysense.core.sample import Unreadable
 from polysense.core.schema import Target
 from polysense.data.batches.dataset import TableDataset
 from polysense.data.tables.frame_file import frame_file
-from polysense.data.tables.sources import Table, read_table
+from polysense.data.tables.sources import Table
 from polysense.errors import ConfigError, TableError
 from polysense.nn.model import MultimodalModel
 
@@ -144,7 +144,7 @@ def embeddings(
     loaded = as_bundle(bundle)
     model, names, space = loaded.model.eval(), loaded.schema.names, shared_space(loaded)
     target = space or reconstructed_from(loaded)
-    table = read_table(source, root=root)
+    table = loaded.read(source, root=root)
     read: Collection[str] = names
     if only is not None and loaded.imputer is None:
         table, read = _without_others(table, loaded, only), {only}

@@ -18,7 +18,7 @@ from polysense.core.registry import modality, task
 from polysense.core.sample import Unreadable
 from polysense.data.batches.dataset import TableDataset
 from polysense.data.tables.frame_file import naming
-from polysense.data.tables.sources import Table, read_table
+from polysense.data.tables.sources import Table
 from polysense.data.values.cells import clean
 from polysense.data.values.numbers import is_number
 from polysense.errors import ConfigError, TableError
@@ -117,7 +117,7 @@ def map_rows(
     page = named_path(output)
     loaded = as_bundle(bundle)
     requested = choose_features(loaded, "auto", columns)
-    table = read_table(source, root=root)
+    table = loaded.read(source, root=root, also=[] if color is None else [color])
     chosen = table.select(np.sort(permutation(len(table), seed, "map")[:max_rows]))
     if color is None:
         color = _own_classes(loaded, table)

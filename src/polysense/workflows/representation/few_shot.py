@@ -126,7 +126,7 @@ def fewshot(
     _check(shots, draws, methods)
     loaded = as_bundle(bundle)
     requested = choose_features(loaded, features_of, columns)
-    table = read_table(source, root=root)
+    table = loaded.read(source, root=root, also=[target])
     table.require(target, "target column")
     _check_target(loaded, table, target, requested)
     parts = _split(loaded, table, target, test)
@@ -233,7 +233,11 @@ def _check_target(bundle: Bundle, table: Table, target: str, requested: Features
 def _split(bundle: Bundle, table: Table, target: str, test: Any) -> dict[str, Table]:
     """The table's parts, as the model was trained with them where it is the same table."""
     if test is not None:
-        return {"train": table, "test": read_table(test, allow_outside=not isinstance(table.root, ConfinedFolder))}
+        other = read_table(test, allow_outside=not isinstance(table.root, ConfinedFolder))
+        return {
+            "train": table,
+            "test": bundle.read(dataclasses.replace(other, sides={**table.sides, **other.sides}), also=[target]),
+        }
     recipe = recipe_of(bundle)
     strategy = FractionSplitConfig() if recipe is None else recipe.data.split
     seed = 0 if recipe is None else recipe.training.seed

@@ -16,7 +16,7 @@ from polysense.core.json import json_object
 from polysense.core.registry import modality
 from polysense.core.sample import Unreadable
 from polysense.data.media.paths import resolve
-from polysense.data.tables.sources import Table, read_table
+from polysense.data.tables.sources import Table
 from polysense.errors import DecodeError, SearchError
 from polysense.escaping import joined
 from polysense.search import RecallReport, VectorIndex
@@ -106,7 +106,7 @@ def index_table(
     """
     folder = local_folder(location)
     loaded = as_bundle(bundle)
-    table = read_table(source, root=root)
+    table = loaded.read(source, root=root, also=[] if ids is None else [ids])
     if column is not None and column not in loaded.schema.names:
         raise SearchError(f"the model has no input column {column!r}; there are: {', '.join(loaded.schema.names)}")
     names = _row_ids(table, ids)
@@ -219,7 +219,10 @@ def _metadata(table: Table, bundle: Bundle, folder: Path | None) -> pl.DataFrame
         if series.dtype == pl.String:
             series = series.set(series.str.strip_chars() == "", None)
             if series.name in media:
-                cells = [None if cell is None else _file(table.root, cell, folder) for cell in series.to_list()]
+                cells = [
+                    None if cell is None else _file(table.root_of(series.name), cell, folder)
+                    for cell in series.to_list()
+                ]
                 series = pl.Series(series.name, cells, dtype=pl.String)
             elif series.name not in texts:
                 series = _numbers(series)

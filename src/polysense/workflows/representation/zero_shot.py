@@ -16,7 +16,6 @@ from polysense.core.files import named_path
 from polysense.core.registry import modality
 from polysense.core.sample import Unreadable
 from polysense.data.tables.frame_file import frame_file, write_frame
-from polysense.data.tables.sources import read_table
 from polysense.errors import ConfigError
 from polysense.escaping import joined
 from polysense.evaluation.bootstrap import Interval, mean_over_rows
@@ -121,7 +120,7 @@ def zero_shot(
     reader = _reader(loaded, column, text_column)
     sentences = [templates] if isinstance(templates, str) else list(templates)
     source_column = loaded.processor.columns[column].source
-    table = read_table(source, root=root)
+    table = loaded.read(source, root=root, also=[] if label is None else [label])
     table.require(source_column, "column")
     labels: list[str | None] = [None] * len(table)
     if label is not None:
