@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Generic, Literal, TypeAlias, TypeVar
 
-import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from polysense.config.base import Configured, Family
@@ -37,7 +36,7 @@ from polysense.nn.encoder import EncoderConfig
 from polysense.nn.estimators.base import ScoreKind
 from polysense.nn.temperature import SubsetRows
 
-__all__ = ["BaseHead", "Head", "HeadConfig", "Logits", "Space", "readout", "safe", "weighted"]
+__all__ = ["BaseHead", "Head", "HeadConfig", "Logits", "Space", "readout"]
 
 O = TypeVar("O")  # noqa: E741  # a head's output
 
@@ -488,15 +487,3 @@ def readout(width: int, hidden: int, dropout: float, num_outputs: int) -> nn.Seq
     return nn.Sequential(
         nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, num_outputs)
     )
-
-
-def weighted(
-    outputs: Float[Tensor, "batch experts ..."], weights: Float[Tensor, "batch experts"]
-) -> Float[Tensor, "batch ..."]:
-    """The sum over experts of weights times outputs."""
-    return torch.einsum("be...,be->b...", outputs.float(), weights.float())
-
-
-def safe(values: Shaped[Tensor, "batch ..."], present: Bool[Tensor, "batch ..."]) -> Shaped[Tensor, "batch ..."]:
-    """Values with 0 where absent, so that arithmetic there stays finite and its gradient 0."""
-    return values.masked_fill(~present, 0)

@@ -25,8 +25,9 @@ from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
 from polysense.nn.class_weights import balanced_weights, effective_number_weights, named_weights
 from polysense.nn.estimators.base import ScoreKind
-from polysense.nn.head import HeadConfig, Logits, Space, readout, weighted
+from polysense.nn.head import HeadConfig, Logits, Space, readout
 from polysense.nn.layers.cosine import CosineLinear
+from polysense.nn.layers.rowwise import weighted
 from polysense.nn.tempered_head import TemperedHead
 from polysense.tasks.classification.losses.base import ClassLossConfig, log_prior
 from polysense.tasks.classification.losses.cross_entropy import CrossEntropyConfig

@@ -17,7 +17,8 @@ from polysense.core.rows import RowContext, RowLoss
 from polysense.core.tokens import Fused
 from polysense.nn.class_weights import effective_number
 from polysense.nn.estimators.base import ScoreKind
-from polysense.nn.head import HeadConfig, Logits, Space, readout, weighted
+from polysense.nn.head import HeadConfig, Logits, Space, readout
+from polysense.nn.layers.rowwise import weighted
 from polysense.nn.tempered_head import TemperedHead
 from polysense.tasks.multilabel.record import MultilabelTarget
 

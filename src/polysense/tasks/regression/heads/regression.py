@@ -20,7 +20,8 @@ from polysense.core.batch import Truth, ValueTruth
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.tokens import Fused
 from polysense.nn.estimators.base import ScoreKind
-from polysense.nn.head import Head, HeadConfig, Logits, Space, readout, safe, weighted
+from polysense.nn.head import Head, HeadConfig, Logits, Space, readout
+from polysense.nn.layers.rowwise import safe, weighted
 from polysense.tasks.regression.conformal import conformal_margin
 from polysense.tasks.regression.heads.scaling import Scaling
 from polysense.tasks.regression.record import RegressionTarget
