@@ -85,3 +85,29 @@ def test_a_target_without_classes_has_no_sampler(tmp_path: Path) -> None:
             rows, target="y", output=tmp_path / "run", overrides=[*SMALL, "training.sampler=class_balanced"],
             progress=False,
         )  # fmt: skip
+
+
+def test_mixup_is_the_same_however_batches_are_cut(tmp_path: Path) -> None:
+    holes = table().with_columns(z=pl.when(pl.int_range(120) % 4 == 0).then(None).otherwise(pl.col("z")))
+    keys = ["model.heads.label={type: classification}", "training.mixup=0.4", "training.sampler=square_root"]
+    predictions = []
+    for name, more in (("plain", []), ("cut", ["training.accumulate=4", "data.num_workers=1"])):
+        run = polysense.fit(
+            holes, target="label", output=tmp_path / name, overrides=[*SMALL, *keys, *more, "data.modality_dropout=0",
+            "model.heads.label.dropout=0"], progress=False,
+        )  # fmt: skip
+        predictions.append(run.bundle.predict(holes[["x", "z"]]).frame)
+    first, second = (each["label_probability"].to_numpy() for each in predictions)
+    assert np.isfinite(first).all()
+    assert first == pytest.approx(second, abs=1e-3)
+
+
+def test_mixup_of_what_can_not_be_mixed_is_refused(tmp_path: Path) -> None:
+    rows = pl.DataFrame(
+        {"x": np.arange(60.0) ** 2 % 7, "text": [f"a sentence of words number {i} is here" for i in range(60)]}
+    )
+    with pytest.raises(ConfigError, match=r"training\.mixup: the head of target 'text' can't learn from mixed rows"):
+        polysense.fit(
+            rows, target="text", output=tmp_path / "run", overrides=[*SMALL, "training.mixup=0.2"], progress=False,
+            columns={"text": "generation"},
+        )  # fmt: skip

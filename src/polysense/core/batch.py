@@ -171,6 +171,7 @@ class Batch:
             and resuming change nothing. None elsewhere.
         draws: int64 [batch], in training how many times the epoch has drawn the row before, where it may draw it
             several times; None: every row is drawn once.
+        mixed: In training the rows that these are mixed with; None: nothing is mixed.
         unreadable: Cells of these rows that became missing.
     """
 
@@ -182,6 +183,7 @@ class Batch:
     keys: Int[Tensor, " batch"] | None = None
     progress: Float[Tensor, ""] | None = None
     draws: Int[Tensor, " batch"] | None = None
+    mixed: MixedRows | None = None
     unreadable: tuple[Unreadable, ...] = field(default=(), metadata=static())
 
     def __post_init__(self) -> None:
@@ -231,3 +233,19 @@ class Batch:
             self,
             columns={name: column if name in names else column.masked(none) for name, column in self.columns.items()},
         )
+
+
+@pytree_node
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MixedRows:
+    """A partner for each row of a batch, and how far they are mixed.
+
+    Attributes:
+        batch: The partners, as many rows as the batch has, in its order; a filler's is a filler.
+        share: The row's own part, from 0 to 1; the partner's is the rest.
+        own_presence: Whether the mixture has what the row has; else what the partner has.
+    """
+
+    batch: Batch
+    share: Float[Tensor, " batch"]
+    own_presence: Bool[Tensor, " batch"]

@@ -34,6 +34,10 @@ class RowLoss:
         """Each row's total and count times its weight."""
         return RowLoss(self.total * weights, self.count * weights)
 
+    def plus(self, other: RowLoss) -> RowLoss:
+        """Each row's totals and counts together."""
+        return RowLoss(self.total + other.total, self.count + other.count)
+
 
 @pytree_node
 @dataclass(frozen=True, eq=False)

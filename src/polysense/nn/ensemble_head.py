@@ -169,6 +169,7 @@ class EnsembleHead(Head[Experts]):
             self.gate = nn.Linear(len(self.inputs) * self._width, num)
         elif config.weights == "validation":
             self.register_buffer("fitted", self.prior())
+        self.mixes = self.inner.mixes
         for name, estimator in config.estimators.items():
             for column in estimator.columns or ():
                 if column not in self.inputs:

@@ -37,7 +37,13 @@ def loss_counts(
     batch: Batch, heads: Mapping[str, Head[object]], objectives: Mapping[str, Objective]
 ) -> dict[str, Float[Tensor, ""]]:
     """What each loss is divided by, without a forward."""
-    counts: dict[str, Tensor] = {}
+    if batch.mixed is not None:
+        share = batch.mixed.share
+        own = replace(batch, mixed=None, weights=batch.weights * share)
+        other = replace(batch.mixed.batch, weights=batch.mixed.batch.weights * (1 - share))
+        counts, others = (loss_counts(each, heads, objectives) for each in (own, other))
+        return {name: count + others[name] for name, count in counts.items()}
+    counts = {}
     for head in heads.values():
         truth = head.truth(batch)
         assert truth is not None, f"the batch has no truth of {head.target.name!r}"
@@ -59,6 +65,17 @@ def loss_rows(
         objectives: By name.
         deferred: Targets whose losses are left out.
     """
+    mixed = state.batch.mixed
+    if mixed is not None:
+        # A loss of the same outputs for each of the two truths: linear in the target, as cross entropy is, that is the
+        # loss of the mixed target.
+        batch = replace(state.batch, mixed=None, weights=state.batch.weights * mixed.share)
+        losses = loss_rows(replace(state, batch=batch), objectives, deferred)
+        truths = {name: truth for name, head in state.heads.items() if (truth := head.truth(mixed.batch)) is not None}
+        weights = mixed.batch.weights * (1 - mixed.share)
+        batch = replace(batch, truths=mixed.batch.truths, weights=weights)
+        others = loss_rows(replace(state, batch=batch, truths=truths), objectives, deferred)
+        return {name: row.plus(others[name]) for name, row in losses.items()}
     own = {
         name: head.loss(state.outputs[name], state.truths[name])
         for name, head in state.heads.items()

@@ -25,6 +25,7 @@ from polysense.nn.head import BaseHead, Head
 from polysense.nn.layers.elementwise import prediction
 from polysense.nn.losses import column_losses, loss_counts, loss_rows, loss_weights
 from polysense.nn.masking import excluding
+from polysense.nn.mixing import mix
 from polysense.nn.objectives.base import Objective, TrainingState, adapters_off
 
 __all__ = ["MultimodalModel"]
@@ -116,6 +117,8 @@ class MultimodalModel(nn.Module):
         for part in parts if self.training else ():
             batch = part.corrupt(batch)
         tokens = self.encode(batch) if tokens is None else tokens
+        if batch.mixed is not None:
+            batch, tokens = mix(batch, tokens, self.encode(batch.mixed.batch), batch.mixed)
         views = self._views(tokens, batch)
 
         def read(name: str, view: Fused) -> object:
@@ -179,6 +182,12 @@ class MultimodalModel(nn.Module):
     def by_objective(self) -> dict[str, Objective]:
         """Each objective by its name."""
         return {n: o for n, o in zip(self._objective_names, self.objectives, strict=True) if isinstance(o, Objective)}
+
+    def unmixable(self) -> str | None:
+        """What of the model can't learn from mixed rows, in words; None: all of it can."""
+        targets = [f"the head of target {name!r}" for name, head in self.by_target().items() if not head.mixes]
+        others = [f"the objective {name!r}" for name, each in self.by_objective().items() if not each.mixes]
+        return next(iter([*targets, *others]), None)
 
     def contrasting(self) -> dict[str, Head[object]]:
         """The heads whose loss compares the rows of a batch, by target."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from polysense.config.base import Config
-from polysense.config.limits import FractionBelowOne, NonNegativeInt, PositiveFloat, PositiveInt, Seed
+from polysense.config.limits import FractionBelowOne, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Seed
 from polysense.core.duration import parse_duration
 from polysense.data.batches.batching import BatchingConfig, RowBatchingConfig
 from polysense.data.batches.sampling import SamplerConfig, ShuffleConfig
@@ -32,6 +32,9 @@ class TrainingConfig(Config):
             similar length up to a budget of padded tokens).
         sampler: How often each row is drawn in an epoch: shuffle (once), class_balanced or square_root (rows of rare
             classes more often).
+        mixup: Mixes the encoded tokens of each training row with those of another row, by a share from a Beta
+            distribution with this parameter: 0.2 mixes few rows much, 1 all evenly. Takes twice the encoding; 0 mixes
+            nothing.
         accumulate: Micro-batches that a step is split into. More takes less memory and changes no result.
         optimizer: What turns gradients into steps: adamw, adam or sgd.
         schedule: How the learning rate changes over the run: cosine, constant or plateau.
@@ -62,6 +65,7 @@ class TrainingConfig(Config):
     batch_size: PositiveInt = 32
     batching: BatchingConfig = field(default_factory=RowBatchingConfig)
     sampler: SamplerConfig = field(default_factory=ShuffleConfig)
+    mixup: NonNegativeFloat = 0.0
     accumulate: PositiveInt = 1
     optimizer: OptimizerConfig = field(default_factory=AdamWConfig)
     schedule: ScheduleConfig = field(default_factory=CosineConfig)

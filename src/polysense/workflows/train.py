@@ -34,6 +34,7 @@ from polysense.data.processor import Processor
 from polysense.data.recipe_paths import path_from
 from polysense.data.tables.sources import Table
 from polysense.data.training_cells import NUM_FOR_FEATURES
+from polysense.errors import ConfigError
 from polysense.evaluation.target_metrics import metrics_of
 from polysense.nn.expert_parts import why_experts_share
 from polysense.nn.model import MultimodalModel
@@ -265,6 +266,12 @@ def train_model(
             progress=progress,
         )
 
+    unmixable = model.unmixable() if config.mixup else None
+    if unmixable is not None:
+        raise ConfigError(
+            f"training.mixup: {unmixable} can't learn from mixed rows, since it reads more of a row than its summaries "
+            "or compares rows; leave mixup out (0), or take another one"
+        )
     make_read_features(model, [data.train] if validation_set is None else [data.train, validation_set])
     # What heads are fitted on is read from the store too; unless another model's networks are yet to come.
     if data.start is None:
@@ -296,6 +303,7 @@ def train_model(
         accumulate=config.accumulate,
         batching=config.batching.build(config.batch_size, data.lengths if config.batching.needs_lengths else None),
         sampler=_sampler(recipe, data, model),
+        mixup=config.mixup,
     )
 
     def augmented(batch: Batch, epoch: int) -> Batch:

@@ -72,7 +72,14 @@ def augment(
     keys = torch.from_numpy(fold(seed, epoch, rows).view(np.int64)).to(batch.device)
     progress = None if epochs is None else torch.tensor((epoch + 1) / epochs, device=batch.device)
     truths = _aligned(batch.truths, schema, columns, moved)
-    return dataclasses.replace(batch, columns=columns, truths=truths, keys=keys, progress=progress)
+    mixed = batch.mixed
+    if mixed is not None:
+        partner = augment(
+            mixed.batch, schema, transforms, seed=seed, epoch=epoch, epochs=epochs, views=views,
+            modality_dropout=modality_dropout,
+        )  # fmt: skip
+        mixed = dataclasses.replace(mixed, batch=partner)
+    return dataclasses.replace(batch, columns=columns, truths=truths, keys=keys, progress=progress, mixed=mixed)
 
 
 def _transformed(

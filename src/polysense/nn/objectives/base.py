@@ -101,6 +101,10 @@ class Objective(nn.Module, ABC):
 
     FORWARD_METHODS: ClassVar[tuple[str, ...]] = ("forward",)
 
+    mixes: ClassVar[bool] = False
+    """Whether it can be asked twice of rows that are mixed after the encoders, with either truth; then it encodes
+    nothing by itself."""
+
     @property
     @abstractmethod
     def weights(self) -> Mapping[str, float]:

@@ -53,6 +53,8 @@ class UnimodalHeads(Objective):
         heads: [target][column].
     """
 
+    mixes = True
+
     def __init__(self, config: UnimodalConfig, blueprint: Blueprint, targets: list[str]) -> None:
         super().__init__()
         self.targets, self.columns = tuple(targets), blueprint.schema.names

@@ -120,6 +120,8 @@ class ClassificationHead(TemperedHead, config=ClassificationHeadConfig):
 
     target: ClassificationTarget
 
+    mixes = True
+
     def __init__(self, config: ClassificationHeadConfig, target: ClassificationTarget, width: int) -> None:
         super().__init__(target, config.loss_weight)
         self.label_smoothing = config.label_smoothing

@@ -64,6 +64,8 @@ class MultilabelHead(TemperedHead, config=MultilabelHeadConfig):
 
     target: MultilabelTarget
 
+    mixes = True
+
     def __init__(self, config: MultilabelHeadConfig, target: MultilabelTarget, width: int) -> None:
         super().__init__(target, config.loss_weight)
         self.threshold = config.threshold

@@ -58,6 +58,8 @@ class RegressionHead(Head[Logits], config=RegressionHeadConfig):
     margin: Tensor
     target: RegressionTarget
 
+    mixes = True
+
     def __init__(self, config: RegressionHeadConfig, target: RegressionTarget, width: int) -> None:
         super().__init__(target, config.loss_weight)
         self.kind = config.loss
