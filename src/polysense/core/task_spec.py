@@ -385,7 +385,23 @@ class Explained(ABC, Generic[T]):
     """The number of a prediction that an explanation divides among columns and parts of cells.
 
     A prediction has a choice of such numbers: a class's probability, a column of several numbers.
+
+    Attributes:
+        scores_answer: Whether the number is how probable the model finds its own answer, such as a text. Then the
+            answer to the whole row is given as the truth (`cell`) while columns and parts of cells are masked, and
+            `numbers` reads what the head's `score` says of it.
     """
+
+    scores_answer: ClassVar[bool] = False
+
+    def cell(self, target: T, prediction: Arrays) -> np.ndarray:
+        """The first row's answer as a cell of the target, preprocessed, for `scores_answer`.
+
+        Args:
+            target: What is predicted.
+            prediction: The head's arrays, texts written.
+        """
+        raise AssertionError(f"{type(self).__name__}: {target.name}: its number is of the prediction itself")
 
     @abstractmethod
     def choices(self, target: T) -> Sequence[str]:

@@ -1,11 +1,12 @@
 """Explain single predictions: which columns made them, which parts of their cells, and what would change the answer.
 
 Columns' shares are Shapley values over subsets of the row's columns, the others masked as in a missing cell; they sum
-to the explained number (a class's probability, a predicted number) less what is predicted of an empty row, the training
-prior. Within a column the parts of its cell (words, patches, stretches of time) get shares of their own, which sum to
-the number less that of the cell with every part removed. The cell without parts takes the whole way, preprocessing,
-feature vectors and all experts, so an explanation is of what predicts, and not of one differentiable path through it.
-The price is predictions, some hundreds a column; columns that stay as they are are encoded once.
+to the explained number (a class's probability, a predicted number, a generated text's log probability per token) less
+what is predicted of an empty row, the training prior. Within a column the parts of its cell (words, patches, stretches
+of time) get shares of their own, which sum to the number less that of the cell with every part removed. The cell
+without parts takes the whole way, preprocessing, feature vectors and all experts, so an explanation is of what
+predicts, and not of one differentiable path through it. The price is predictions, some hundreds a column; columns that
+stay as they are are encoded once.
 
 Beside every map stands its own test (`part_attribution.MapTest`), because a map that looks right may explain nothing
 (Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018).
@@ -207,7 +208,8 @@ class _Explainer:
 
     def explain(self, position: int) -> RowExplanation:
         """The explanation of one row."""
-        sample = self.dataset[position]
+        read = self.dataset[position]
+        sample, words = self._answered(replace(read, targets={}))
         present = [column.name for column in self.model.schema.columns if column.name in sample.values]
         plan = coalitions(present, seed=self.options.seed)
         base = next(iter(self._loader([sample])))
@@ -262,7 +264,7 @@ class _Explainer:
                 TargetExplanation(
                     target=name,
                     title=way.explained.title(way.target, way.choice),
-                    answer=None if own is None else own[0],
+                    answer=words.get(name) if own is None else own[0],
                     value=float(way.numbers(full)[0]),
                     prior=float(way.numbers(empty)[0]),
                     columns=columns,
@@ -272,18 +274,34 @@ class _Explainer:
         return RowExplanation(
             position=position,
             row=int(self.dataset.table.rows[position]),
-            sample=sample,
+            sample=read,
             targets=results,
             refused=self.refused,
         )
+
+    def _answered(self, sample: Sample) -> tuple[Sample, dict[str, str]]:
+        """The row with its own answers as targets, where it is explained how probable they are; and in words."""
+        scored = [name for name, way in self.explained.items() if way.scores_answer]
+        if not scored:
+            return sample, {}
+        batch = next(iter(self._loader([sample])))
+        predictions = self.model.predict(batch.to(self._device))[0]
+        cells, words = dict[str, np.ndarray](), dict[str, str]()
+        for name in scored:
+            target, processor = self.model.schema.target(name), self.processor.targets[name]
+            prediction = as_arrays(predictions[name], batch.rows >= 0)
+            cells[name] = self.explained[name].cell(target, prediction)
+            words[name] = str(processor.render(prediction["values"][0]))
+        return replace(sample, targets=cells), words
 
     @property
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device
 
     def _loader(self, samples: Sequence[Sample]) -> PredictLoader:
-        numbered = [replace(sample, row=i, targets={}, unreadable=()) for i, sample in enumerate(samples)]
-        return PredictLoader(_Variants(numbered), self.model.schema, prediction=self.prediction)
+        numbered = [replace(sample, row=i, unreadable=()) for i, sample in enumerate(samples)]
+        variants = _Variants(numbered, with_targets=any(sample.targets for sample in samples))
+        return PredictLoader(variants, self.model.schema, prediction=self.prediction)
 
     def _predict(self, batch: Batch, subsets: Sequence[frozenset[str]]) -> list[dict[str, Arrays]]:
         """A batch's predictions from each subset of the columns, fillers left out."""

@@ -11,8 +11,9 @@ from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.modality_spec import ModelSize
 from polysense.core.row_spec import RowSpec
 from polysense.core.sample import Sample
-from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, Measure, TaskPreset
+from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, Explained, Measure, TaskPreset
 from polysense.core.unsupported import Unsupported
+from polysense.errors import ConfigError
 from polysense.tasks.generation.metrics.match import exact_match_statistics, token_f1_statistics
 from polysense.tasks.generation.metrics.scorer import GenerationScorer, generation_metrics
 from polysense.tasks.generation.metrics.words import are_unspaced
@@ -40,6 +41,44 @@ class _Contribution(Contribution[GenerationTarget]):
         return _log_likelihood(target, statistics)[:, None]
 
 
+class _Explained(Explained[GenerationTarget]):
+    """How probable the model finds the text that it generated, per token, each token after those before it.
+
+    The text stays the same while columns and parts of cells are masked; a generated text would change, and with it what
+    is explained.
+    """
+
+    scores_answer = True
+
+    def cell(self, target: GenerationTarget, prediction: Arrays) -> np.ndarray:
+        ids = prediction["values"][0]
+        ids = ids[ids != target.padding_id]
+        # A text that was cut has no end; what is asked is then whether it would end here, too.
+        end = [] if len(ids) and ids[-1] == target.end_id else [target.end_id]
+        return np.array([target.begin_id, *ids.tolist(), *end], dtype=np.int32)
+
+    def choices(self, target: GenerationTarget) -> Sequence[str]:
+        return ("generated text",)
+
+    def chosen(self, target: GenerationTarget, prediction: Arrays) -> int:
+        return 0
+
+    def numbers(self, target: GenerationTarget, prediction: Arrays, choice: int) -> np.ndarray:
+        if "likelihood" not in prediction:
+            raise ConfigError(
+                f"{target.name}: can't be explained: its head does not say how probable a text is (`score`)"
+            )
+        likelihood = prediction["likelihood"].astype(np.float64)
+        result: np.ndarray = likelihood[:, 0] / np.maximum(likelihood[:, 2], 1.0)
+        return result
+
+    def title(self, target: GenerationTarget, choice: int) -> str:
+        return "log probability of the generated text, in nats per token"
+
+    def answers(self, target: GenerationTarget, prediction: Arrays, choice: int) -> Sequence[str] | None:
+        return None  # what would be generated instead is not asked
+
+
 class GenerationSpec(RowSpec[GenerationTarget]):
     """Texts.
 
@@ -56,7 +95,7 @@ class GenerationSpec(RowSpec[GenerationTarget]):
     decode = "polysense.tasks.generation.predicted:predicted_columns"
     answer = Answer.WORDS
     infer = "polysense.tasks.generation.infer:claim"
-    explained = Unsupported("a text is many numbers, one for each token; the loss of a reference is not explained yet")
+    explained = _Explained()
     prior = Unsupported("what it generates from nothing is what it knows of the language")
     proper_score = Unsupported(
         "its log loss rises while the texts still get better, so what is right of them is watched"
