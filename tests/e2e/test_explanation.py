@@ -247,7 +247,9 @@ def test_mistakes(bundle: Bundle, folder: Path, arguments: dict[str, object], me
 
 def test_a_model_of_which_nothing_can_be_explained_says_why(trained: Callable[[str], polysense.Run]) -> None:
     run = trained("tagging")
-    with pytest.raises(ConfigError, match="can't be explained: each step has a label of its own"):
+    with pytest.raises(
+        ConfigError, match="can't be explained: each step has a label of its own, and without its column"
+    ):
         polysense.explain(run.folder, runs.sentences(2), rows=[0])
 
 

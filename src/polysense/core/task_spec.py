@@ -394,12 +394,13 @@ class Explained(ABC, Generic[T]):
 
     scores_answer: ClassVar[bool] = False
 
-    def cell(self, target: T, prediction: Arrays) -> np.ndarray:
+    def cell(self, target: T, prediction: Arrays, choice: int) -> np.ndarray:
         """The first row's answer as a cell of the target, preprocessed, for `scores_answer`.
 
         Args:
             target: What is predicted.
             prediction: The head's arrays, texts written.
+            choice: What of it is explained.
         """
         raise AssertionError(f"{type(self).__name__}: {target.name}: its number is of the prediction itself")
 

@@ -29,7 +29,7 @@ from polysense.core.registry import modality, task
 from polysense.core.sample import Sample
 from polysense.core.schema import Target
 from polysense.core.spelling import did_you_mean
-from polysense.core.task_spec import Arrays, Explained
+from polysense.core.task_spec import Answer, Arrays, Explained
 from polysense.core.tokens import Tokens
 from polysense.core.unsupported import Unsupported
 from polysense.data.batches.blocks import PredictionConfig
@@ -290,8 +290,11 @@ class _Explainer:
         for name in scored:
             target, processor = self.model.schema.target(name), self.processor.targets[name]
             prediction = as_arrays(predictions[name], batch.rows >= 0)
-            cells[name] = self.explained[name].cell(target, prediction)
-            words[name] = str(processor.render(prediction["values"][0]))
+            way, choice = self.explained[name], self.choices.get(name)
+            choice = way.chosen(target, prediction) if choice is None else choice
+            cells[name] = way.cell(target, prediction, choice)
+            if task(target.task).answer is Answer.WORDS:
+                words[name] = str(processor.render(prediction["values"][0]))
         return replace(sample, targets=cells), words
 
     @property

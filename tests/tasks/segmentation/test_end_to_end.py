@@ -169,3 +169,27 @@ def test_a_stopped_run_goes_on_exactly(folder: Path, tmp_path: Path) -> None:
     weights = [(run.folder / "bundle/weights.safetensors").read_bytes() for run in (straight, resumed)]
     assert weights[0] == weights[1]
     assert straight.metrics == resumed.metrics
+
+
+def test_a_mask_is_explained_by_how_probable_the_model_finds_it(bundle: Bundle, folder: Path, tmp_path: Path) -> None:
+    names = bundle.schema.target("mask").classes
+    for choice in ("all pixels", names[-1]):
+        result = polysense.explain(
+            bundle, folder / "data.csv", [0, 5], choices={"mask": choice}, parts=4, pairs=2, donors=2, output=tmp_path
+        )
+        for row in result.rows:
+            (target,) = row.targets
+            assert target.answer is None
+            assert ("where it is" in target.title) == (choice != "all pixels")
+            shares = {column.name: column.share for column in target.columns}
+            assert sum(shares.values()) == pytest.approx(target.value - target.prior, abs=1e-5)
+            assert target.value <= 0
+            photo = target.columns[0]
+            assert photo.map is not None
+            assert photo.map.without is not None
+            assert float(sum(photo.map.shares)) == pytest.approx(target.value - photo.map.without, abs=1e-4)
+            if choice == "all pixels":
+                assert shares["photo"] > 0.05
+                assert shares["photo"] > abs(shares["note"])
+    record = json.loads((tmp_path / "explanation.json").read_text(encoding="utf-8"))
+    assert len(record["rows"]) == 2

@@ -50,7 +50,7 @@ class _Explained(Explained[GenerationTarget]):
 
     scores_answer = True
 
-    def cell(self, target: GenerationTarget, prediction: Arrays) -> np.ndarray:
+    def cell(self, target: GenerationTarget, prediction: Arrays, choice: int) -> np.ndarray:
         ids = prediction["values"][0]
         ids = ids[ids != target.padding_id]
         # A text that was cut has no end; what is asked is then whether it would end here, too.

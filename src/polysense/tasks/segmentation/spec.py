@@ -10,8 +10,9 @@ from polysense.core.audit_answers import RowScore
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.modality_spec import ModelSize
 from polysense.core.row_spec import RowSpec
-from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, Measure, TaskPreset
+from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, Explained, Measure, TaskPreset
 from polysense.core.unsupported import Unsupported
+from polysense.errors import ConfigError
 from polysense.tasks.segmentation.metrics import SegmentationScorer, pixel_counts, segmentation_metrics
 from polysense.tasks.segmentation.record import SegmentationTarget
 from polysense.tasks.segmentation.runs import runs_of
@@ -32,6 +33,44 @@ class _Contribution(Contribution[SegmentationTarget]):
         return np.column_stack([right, _log_probability(statistics)])
 
 
+class _Explained(Explained[SegmentationTarget]):
+    """How probable the model finds the mask that it predicts, per pixel: of all pixels, or of those of one class.
+
+    The mask stays the same while columns and parts of cells are masked. Pixels that fill the image's shape count too.
+    """
+
+    scores_answer = True
+
+    def cell(self, target: SegmentationTarget, prediction: Arrays, choice: int) -> np.ndarray:
+        mask: np.ndarray = prediction["values"][0].astype(target.dtype)
+        if choice == 0:
+            return mask
+        result: np.ndarray = np.where(mask == choice - 1, mask, np.array(target.void, dtype=target.dtype))
+        return result
+
+    def choices(self, target: SegmentationTarget) -> Sequence[str]:
+        return ("all pixels", *target.classes)
+
+    def chosen(self, target: SegmentationTarget, prediction: Arrays) -> int:
+        return 0
+
+    def numbers(self, target: SegmentationTarget, prediction: Arrays, choice: int) -> np.ndarray:
+        if "likelihood" not in prediction:
+            raise ConfigError(
+                f"{target.name}: can't be explained: its head does not say how probable a mask is (`score`)"
+            )
+        likelihood = prediction["likelihood"].astype(np.float64)
+        result: np.ndarray = likelihood[:, 0] / np.maximum(likelihood[:, 2], 1.0)
+        return result
+
+    def title(self, target: SegmentationTarget, choice: int) -> str:
+        where = "" if choice == 0 else f" where it is {target.classes[choice - 1]!r}"
+        return f"log probability of the predicted mask{where}, in nats per pixel"
+
+    def answers(self, target: SegmentationTarget, prediction: Arrays, choice: int) -> Sequence[str] | None:
+        return None  # some pixels change with anything
+
+
 class SegmentationSpec(RowSpec[SegmentationTarget]):
     """A class for every pixel.
 
@@ -45,7 +84,7 @@ class SegmentationSpec(RowSpec[SegmentationTarget]):
     decode = "polysense.tasks.segmentation.predicted:predicted_columns"
     answer = Answer.STRUCTURE
     infer = "polysense.tasks.segmentation.infer:claim"
-    explained = Unsupported("each pixel has a class of its own; no number stands for the row")
+    explained = _Explained()
     prior = Unsupported("a row without its image has no pixels")
     proper_score = Unsupported("its losses are of single pixels, most of them of the background")
     contribution = _Contribution()

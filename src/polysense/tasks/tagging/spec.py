@@ -50,7 +50,7 @@ class TaggingSpec(RowSpec[TaggingTarget]):
     decode = "polysense.tasks.tagging.predicted:predicted_columns"
     answer = Answer.STRUCTURE
     infer = "polysense.tasks.tagging.infer:claim"
-    explained = Unsupported("each step has a label of its own; no number stands for the row")
+    explained = Unsupported("each step has a label of its own, and without its column there are no steps")
     prior = Unsupported("a row without its column has no steps to label")
     proper_score = Unsupported(
         "its losses are of single positions, and segments go on getting better after these have turned"
