@@ -14,9 +14,10 @@ from run_processes import timeless
 from tiny_run import TINY
 
 import polysense
+from polysense import api
 from polysense.bundle import load
 from polysense.core.json import read_json
-from polysense.errors import ConfigError, TrainingInterrupted
+from polysense.errors import CheckpointError, ConfigError, TrainingInterrupted
 from polysense.training.trainer import Trainer
 from polysense.workflows.folds.plan import plan_folds
 from polysense.workflows.prepare import prepare
@@ -204,6 +205,28 @@ def test_the_same_call_gives_the_same_files(finished: tuple[polysense.Run, Path]
     # Resumed though it is finished: nothing changes.
     polysense.fit(again, resume=True, progress=False)
     assert timeless(again) == result
+
+
+def test_the_report_is_written_again_from_the_models_of_the_folds(
+    finished: tuple[polysense.Run, Path], tmp_path: Path
+) -> None:
+    run, table = finished
+    shutil.copy(table, tmp_path)
+    folder = Path(shutil.copytree(run.folder, tmp_path / "run"))
+    expected = timeless(folder)
+    for name in ("report.html", "report.md", "metrics.json", "verdict.json", "folds.json", "out_of_fold.csv"):
+        (folder / name).unlink()
+    assert api.report(folder) == folder / "report.html"
+    result = timeless(folder)
+    assert result.keys() == expected.keys()
+    for name in expected:
+        if not name.endswith(("recipe.yaml", "run.json", "report.html", "report.md")):
+            assert result[name] == expected[name], name
+    said = "3 fold models, each row by the model that did not see it; delivered: the refit on all 48 rows"
+    assert said in (folder / "report.html").read_text(encoding="utf-8")
+    shutil.rmtree(folder / "folds" / "2" / "bundle")
+    with pytest.raises(CheckpointError, match="the model of fold 2 of 3 is gone"):
+        api.report(folder)
 
 
 @pytest.mark.parametrize("stopped_at", [1, 3, 7])

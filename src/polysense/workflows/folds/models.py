@@ -22,7 +22,7 @@ from polysense.training.time_plan import Deadline
 from polysense.workflows.folds.plan import FoldPlan
 from polysense.workflows.train import train_model
 
-__all__ = ["FOLDS", "FoldModel", "FoldModels", "train_folds"]
+__all__ = ["FOLDS", "FoldModel", "FoldModels", "fold_folder", "fold_recipe", "train_folds"]
 
 FOLDS = "folds"
 """The folder of the folds' models in a run's."""
