@@ -36,6 +36,7 @@ from polysense.core.registry import modality
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column, Requirements
 from polysense.core.source_checksum import source_checksum
+from polysense.data.cleaning import CellCleaner
 from polysense.data.features import CellFeatures, FeatureConfig
 from polysense.data.training_cells import (
     NUM_FOR_FEATURES,
@@ -112,6 +113,7 @@ class ColumnProcessor(FittedColumn):
         warnings: What of the training cells may be read otherwise than it was meant, or loses its meaning. Not saved.
         most_items: Items of a list that are read; None: all.
         features: The feature vectors that are made of its cells; None: there are none.
+        cleaner: What its cells are changed by before they are read.
         num_truncated: Items and lists cut so far (in this process; those cut while fitting are not counted).
     """
 
@@ -122,6 +124,7 @@ class ColumnProcessor(FittedColumn):
         self.num_truncated = 0
         self.most_items: int | None = None
         self.features: CellFeatures | None = None
+        self.cleaner = CellCleaner()
         self._column: Column | None = None
 
     @property
@@ -150,6 +153,7 @@ class ColumnProcessor(FittedColumn):
             ColumnError: The column is empty, nothing in it can be read, or the encoder's requirements contradict the
                 config.
         """
+        cells = self.cleaner.fitted(cells)
         if self.joins_lists:
             cells = [self._joined(cell) if isinstance(cell, list) else cell for cell in cells]
         present: list[int] = []
@@ -226,6 +230,7 @@ class ColumnProcessor(FittedColumn):
 
     def _read(self, cell: object) -> object:
         """The part of a cell that is read: a list as one item where it is one, and no longer than it may be."""
+        cell = self.cleaner.cell(cell)
         if isinstance(cell, list):
             cell = self._joined(cell) if self.joins_lists else cell
         return cell[: self.most_items] if isinstance(cell, list) else cell
@@ -256,6 +261,7 @@ class ColumnProcessor(FittedColumn):
         return values, placements[0] if alike else None
 
     def _parts(self, cell: object, source: SourceInfo, root: Path) -> Sequence[Item]:
+        cell = self.cleaner.cell(cell)
         if self.joins_lists and isinstance(cell, list):
             cell = self._joined(cell)
         if cell is None:
@@ -314,6 +320,7 @@ class ColumnProcessor(FittedColumn):
             "most_items": self.most_items,
             # Not a file for each column: bringing thousands of them to the disk takes longer than all else.
             "features": None if self.features is None else self.features.plain(),
+            "cleaning": self.cleaner.plain(),
             **self._state(folder),
         }
 
@@ -324,6 +331,7 @@ class ColumnProcessor(FittedColumn):
             "config": {key: value for key, value in to_dict(self.config).items() if key not in _NAMES},
             "column": {key: value for key, value in to_dict(self.column).items() if key not in _NAMES},
             "most_items": self.most_items,
+            "cleaning": self.cleaner.plain(),
             "code": source_checksum(),
         }
         with tempfile.TemporaryDirectory() as folder:
@@ -346,6 +354,7 @@ class ColumnProcessor(FittedColumn):
                 raise ValueError(f"max_items: found {column.max_items:,}, expected 1 where a cell holds one item")
             processor = from_dict(ColumnConfig, state["config"], where="the saved column").build(column.name)  # type: ignore[type-abstract]
             processor._column, processor.most_items = column, state["most_items"]
+            processor.cleaner = CellCleaner.restored(state["cleaning"])
             processor._restore(state, folder)
             if state["features"] is not None:
                 processor.features = CellFeatures.restored(state["features"], column)

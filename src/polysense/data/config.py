@@ -8,11 +8,12 @@ from typing import Literal
 from polysense.config.base import Config
 from polysense.config.limits import FractionBelowOne, NonNegativeInt, PositiveInt
 from polysense.data.augmentation.base import TransformConfig
-from polysense.data.column import ColumnConfig
+from polysense.data.cleaning import CellCleaner, CleaningConfig
+from polysense.data.column import ColumnConfig, ColumnProcessor
 from polysense.data.features import FeatureConfig
 from polysense.data.joins.config import JoinConfig
 from polysense.data.split import FractionSplitConfig, SplitConfig
-from polysense.data.target import TargetConfig
+from polysense.data.target import TargetConfig, TargetProcessor
 
 __all__ = ["DataConfig"]
 
@@ -48,6 +49,8 @@ class DataConfig(Config):
         views: How many augmented versions each training cell has, between which the epochs take turns; a frozen
             pretrained encoder's features of each are computed once and kept, as `store` says. null: a new version in
             every epoch, whose features are computed anew.
+        cleaning: Per input column and target what its cells are changed by before they are read, in that order; what is
+            learned is learned from training cells. Nothing is cleaned that is not listed here.
         features: Per input column the features that are made of its cells without trained weights, which the encoder
             `features` reads.
         modality_dropout: Probability that a present cell is masked in training, so that the model learns to do without
@@ -76,11 +79,24 @@ class DataConfig(Config):
     allow_shared_patients: bool = False
     transforms: dict[str, TransformConfig] = field(default_factory=dict)
     views: PositiveInt | None = None
+    cleaning: dict[str, tuple[CleaningConfig, ...]] = field(default_factory=dict)
     features: dict[str, tuple[FeatureConfig, ...]] = field(default_factory=dict)
     modality_dropout: FractionBelowOne = 0.1
     cache: Literal["auto", "none", "memory"] = "auto"
     store: Literal["auto", "off"] = "auto"
     num_workers: NonNegativeInt | Literal["auto"] = "auto"
+
+    def column_processor(self, name: str) -> ColumnProcessor:
+        """The preprocessing of an input column with its cleaning, not yet fitted."""
+        processor = self.columns[name].build(name)
+        processor.cleaner = CellCleaner(self.cleaning.get(name, ()))
+        return processor
+
+    def target_processor(self, name: str) -> TargetProcessor:
+        """The preprocessing of a target with its cleaning, not yet fitted."""
+        processor = self.targets[name].build(name)
+        processor.cleaner = CellCleaner(self.cleaning.get(name, ()))
+        return processor
 
     @property
     def modalities(self) -> dict[str, str]:
@@ -92,6 +108,14 @@ class DataConfig(Config):
         unused = sorted(set(self.transforms) - set(self.columns))
         if unused:
             raise ValueError(f"transforms: there is no input column {unused[0]!r} (columns: {', '.join(self.columns)})")
+        for name, cleanings in self.cleaning.items():
+            if name not in self.columns and name not in self.targets:
+                known = ", ".join([*self.columns, *self.targets])
+                raise ValueError(f"cleaning: there is no input column and no target {name!r} (there are: {known})")
+            if name in self.targets and name not in self.columns and len(self.targets[name].sources(name)) != 1:
+                raise ValueError(f"cleaning.{name}: the target is read from several columns, and one can be cleaned")
+            for each_cleaning in cleanings:
+                each_cleaning.check(name, self.columns[name].modality if name in self.columns else None)
         for name, features in self.features.items():
             if name not in self.columns:
                 raise ValueError(f"features: there is no input column {name!r} (columns: {', '.join(self.columns)})")

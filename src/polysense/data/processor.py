@@ -39,7 +39,7 @@ _log = get_logger("polysense.data.processor")
 
 T = TypeVar("T")
 _MAX_LISTED = 20  # columns that a message lists
-_VERSION = 7
+_VERSION = 8
 _FILE = "processor.json"
 
 
@@ -112,8 +112,8 @@ class Processor:
         requirements, target_requirements = requirements or {}, target_requirements or {}
         inputs = config.modalities
         fitted_columns, fitted_targets = fitted_columns or {}, fitted_targets or {}
-        targets = {name: fitted_targets.get(name) or target.build(name) for name, target in config.targets.items()}
-        columns = {name: fitted_columns.get(name) or column.build(name) for name, column in config.columns.items()}
+        targets = {name: fitted_targets.get(name) or config.target_processor(name) for name in config.targets}
+        columns = {name: fitted_columns.get(name) or config.column_processor(name) for name in config.columns}
         for target in targets.values():
             target.attach(columns)
             transform = None if target.over is None else config.transforms.get(target.over)
@@ -171,6 +171,12 @@ class Processor:
         targets = [f"{name}: {text}" for name, target in self.targets.items() for text in target.warnings]
         return [*columns, *targets, *(f"weight {self.weight!r}: {text}" for text in self.weight_warnings)]
 
+    def cleaning_remarks(self) -> list[str]:
+        """What each cleaning did to the training cells; of a loaded processor nothing."""
+        cleaners = {name: column.cleaner for name, column in self.columns.items()}
+        cleaners |= {name: target.cleaner for name, target in self.targets.items()}
+        return [f"{name}: {text}" for name, each in cleaners.items() if each.num_cells for text in each.remarks()]
+
     def unfamiliar(self, table: Table) -> list[str]:
         """What of a table can be read and still means little to a model that was fitted on another, for warnings.
 
@@ -180,7 +186,7 @@ class Processor:
         warnings = []
         for name, column in self.columns.items():
             if not column.is_media and table.has(column.source):
-                warning = column.unfamiliar(table.cells(column.source))
+                warning = column.unfamiliar([column.cleaner.cell(cell) for cell in table.cells(column.source)])
                 if warning is not None:
                     warnings.append(f"{table.name}, column {name!r}: {warning}")
         return warnings

@@ -18,6 +18,7 @@ from polysense.core.record import read_record
 from polysense.core.registry import task
 from polysense.core.schema import Requirements, Target
 from polysense.core.task_spec import TargetReader
+from polysense.data.cleaning import CellCleaner
 from polysense.data.column import ColumnProcessor
 from polysense.data.prompt import Prompt
 from polysense.data.tables.sources import Table
@@ -94,12 +95,14 @@ class TargetProcessor(ABC):
         name: The target's name.
         config: How it was asked for.
         warnings: What of the training cells may be read otherwise than it was meant, or loses its meaning. Not saved.
+        cleaner: What its cells are changed by before they are read.
     """
 
     def __init__(self, name: str, config: TargetConfig) -> None:
         self.name = name
         self.config = config
         self.warnings: tuple[str, ...] = ()
+        self.cleaner = CellCleaner()
         self._target: Target | None = None
         self._required = Requirements()
         self._inputs: dict[str, str] = {}
@@ -137,7 +140,8 @@ class TargetProcessor(ABC):
         self._required, self._inputs = requirements or Requirements(), dict(inputs or {})
         for column in self.columns:
             table.require(column, "target column")
-        self._target = self._fit(table, [table.cells(column, literal=True) for column in self.columns])
+        cells = [list(self.cleaner.fitted(table.cells(column, literal=True))) for column in self.columns]
+        self._target = self._fit(table, cells)
         return self._target
 
     def attach(self, columns: Mapping[str, ColumnProcessor]) -> None:  # noqa: B027 (most need no column)
@@ -171,7 +175,9 @@ class TargetProcessor(ABC):
         Raises:
             DecodeError: There is something, but it can't be read as this target; the message says why, not where.
         """
-        cells = [table.cell(i, name, literal=True) if table.has(name) else None for name in self.columns]
+        cells = [
+            self.cleaner.cell(table.cell(i, name, literal=True)) if table.has(name) else None for name in self.columns
+        ]
         return None if all(cell is None for cell in cells) else self._located(cells, table, i, items)
 
     has_length: ClassVar[bool] = False
@@ -247,7 +253,12 @@ class TargetProcessor(ABC):
         """
         if folder is not None:
             self._write(folder)
-        return {"config": to_dict(self.config), "target": to_dict(self.target), **self._state()}
+        return {
+            "config": to_dict(self.config),
+            "target": to_dict(self.target),
+            "cleaning": self.cleaner.plain(),
+            **self._state(),
+        }
 
     @staticmethod
     def load(state: Mapping[str, Any], folder: Path | None = None) -> TargetProcessor:
@@ -264,6 +275,7 @@ class TargetProcessor(ABC):
             target = read_record(task(state["target"]["task"]).record, state["target"])
             processor = from_dict(TargetConfig, state["config"], where="the saved target").build(target.name)  # type: ignore[type-abstract]
             processor._target = target
+            processor.cleaner = CellCleaner.restored(state["cleaning"])
             processor._restore(state)
             if folder is not None:
                 processor._read(state, folder)

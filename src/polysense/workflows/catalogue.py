@@ -22,6 +22,7 @@ from polysense.config.codec import to_dict
 from polysense.core.packages import package_of
 from polysense.core.spelling import did_you_mean
 from polysense.core.wrapping import WIDTH, wrapped
+from polysense.data.cleaning import CleaningConfig
 from polysense.data.features import FeatureConfig
 from polysense.errors import ConfigError
 from polysense.escaping import joined
@@ -75,6 +76,7 @@ FAMILIES = (
     FamilyInfo("objectives", "model.objectives.NAME", "Additional losses, in training only."),
     FamilyInfo("decodings", "model.heads.TARGET.decoding", "Choose the tokens of a text."),
     FamilyInfo("columns", "data.columns.COLUMN", "Say how an input column is read."),
+    FamilyInfo("cleanings", "data.cleaning.NAME", "Change a column's cells before they are read, where asked."),
     FamilyInfo("features", "data.features.COLUMN", "Make numbers of a column's cells without trained weights."),
     FamilyInfo("targets", "data.targets.TARGET", "Say what kind of output a target is."),
     FamilyInfo("transforms", "data.transforms.COLUMN", "Vary a column's cells in training."),
@@ -129,7 +131,7 @@ class Component:
 
 def _served(config: type[Config]) -> tuple[str, ...]:
     """The modalities that an encoder takes or features are made of, or the tasks that a head serves."""
-    if issubclass(config, EncoderConfig | FeatureConfig):
+    if issubclass(config, EncoderConfig | FeatureConfig | CleaningConfig):
         return tuple(sorted(config.reads()))
     return tuple(sorted(config.serves())) if issubclass(config, HeadConfig) else ()
 

@@ -21,7 +21,6 @@ from polysense.data.roles.infer import ColumnGuess, infer
 from polysense.data.roles.profile import quote
 from polysense.data.split import ColumnSplitConfig, GroupSplitConfig
 from polysense.data.tables.sources import Table
-from polysense.data.target import TargetConfig
 from polysense.errors import PolysenseError
 from polysense.reports.reading import ColumnReading, Reading
 
@@ -63,7 +62,7 @@ def reading_before_fit(
     for name, requested in config.targets.items():
         if task(requested.task).has_classes:
             try:
-                of_classes += class_counts(table, name, requested)[1]
+                of_classes += class_counts(table, name, config)[1]
             except PolysenseError:
                 continue  # fitting on the training rows says it
     remarks = (*table.remarks, *column_remarks(guesses), *of_classes, *remarks_on_split)
@@ -129,13 +128,13 @@ def column_remarks(guesses: Sequence[ColumnGuess]) -> list[str]:
     return [f"{guess.name}: {warning}" for guess in guesses for warning in guess.warnings]
 
 
-def class_counts(table: Table, name: str, requested: TargetConfig) -> tuple[dict[str, int], list[str]]:
+def class_counts(table: Table, name: str, config: DataConfig) -> tuple[dict[str, int], list[str]]:
     """A target's classes with their rows, as training reads them, and what is to be said of them.
 
     Raises:
         PolysenseError: The column can't be such a target.
     """
-    fitted = requested.build(name).fit(table)
+    fitted = config.target_processor(name).fit(table)
     counts = dict(zip(fitted.classes, fitted.class_counts, strict=True))
     rare = sorted(label for label, count in counts.items() if count < _RARE)
     remarks = []
@@ -153,12 +152,16 @@ def class_counts(table: Table, name: str, requested: TargetConfig) -> tuple[dict
 def processor_remarks(processor: Processor, tables: Mapping[str, Table]) -> list[str]:
     """What fitting the preprocessing gave, and what the fitted targets say of the rows that are not trained on."""
     held_out = [name for name in ("validation", "test") if name in tables]
-    return processor.warnings + [
-        f"{target.name}, {name} rows: {warning}"
-        for name in held_out
-        for target in processor.targets.values()
-        for warning in target.held_out_warnings(tables["train"], tables[name])
-    ]
+    return (
+        processor.warnings
+        + processor.cleaning_remarks()
+        + [
+            f"{target.name}, {name} rows: {warning}"
+            for name in held_out
+            for target in processor.targets.values()
+            for warning in target.held_out_warnings(tables["train"], tables[name])
+        ]
+    )
 
 
 def keep_reading(folder: Path, reading: Reading) -> None:

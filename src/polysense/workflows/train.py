@@ -130,7 +130,10 @@ def fit_data(recipe: Recipe, tables: Mapping[str, Table], folder: Path | None = 
         processor, start, imputing = fit_processor(recipe, tables)
         remarks = processor_remarks(processor, tables)
         # Those of the training rows are logged as they are fitted.
-        warn_of_each(_log, remarks[len(processor.warnings) :])
+        of_cleaning = processor.cleaning_remarks()
+        for remark in of_cleaning:
+            _log.info("%s", remark)
+        warn_of_each(_log, remarks[len(processor.warnings) + len(of_cleaning) :])
     # Features are made only where an encoder or a head reads them.
     encoders, heads = recipe.model.encoders.values(), recipe.model.heads.values()
     with_features = any(encoder.reads_features for encoder in encoders) or any(head.reads_features for head in heads)

@@ -93,7 +93,7 @@ def check(
     for name, requested in config.targets.items():
         if registry.task(requested.task).has_classes:
             try:
-                classes[name], more = class_counts(table, name, requested)
+                classes[name], more = class_counts(table, name, config)
             except PolysenseError as error:
                 problems.append(str(error))
             else:

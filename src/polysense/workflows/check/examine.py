@@ -310,7 +310,7 @@ def _of_all_rows(target: TargetProcessor, config: DataConfig, whole: Table) -> T
     """A target with the classes of all rows; preprocessing knows those of the training rows alone."""
     if not task(target.target.task).has_classes:
         return target
-    fitted = config.targets[target.name].build(target.name)
+    fitted = config.target_processor(target.name)
     try:
         fitted.fit(whole)
     except PolysenseError:

@@ -244,7 +244,7 @@ def _targets(recipe: Recipe, table: Table) -> list[Target]:
     if any(config.lies_in_input for config in recipe.data.targets.values()):
         requirements = recipe.model.requirements(recipe.data.modalities), recipe.model.target_requirements()
         return list(Processor.fit(table, recipe.data, *requirements).schema.targets)
-    return [config.build(name).fit(table) for name, config in recipe.data.targets.items()]
+    return [recipe.data.target_processor(name).fit(table) for name in recipe.data.targets]
 
 
 def _folder(

@@ -149,7 +149,7 @@ class Compatibility:
         data = self._recipe.data
         inputs = {column: config.type for column, config in data.columns.items()}
         requirements = self._recipe.model.target_requirements()
-        return data.targets[name].build(name).fit(self._table, requirements.get(name), inputs)
+        return data.target_processor(name).fit(self._table, requirements.get(name), inputs)
 
 
 def _differences(new: Any, old: Any, where: str, harmless: frozenset[str] = _HARMLESS) -> Iterator[str]:

@@ -164,8 +164,8 @@ def _fitted_targets(recipe: Recipe, rows: Table) -> dict[str, TargetProcessor]:
     if any(target.lies_in_input for target in data.targets.values()):
         return fit_processor(recipe, {"train": rows}, most_for_features=_FOR_FEATURES)[0].targets
     targets, required = {}, recipe.model.target_requirements()
-    for name, config in data.targets.items():
-        targets[name] = config.build(name)
+    for name in data.targets:
+        targets[name] = data.target_processor(name)
         targets[name].fit(rows, required.get(name), data.modalities)
     return targets
 

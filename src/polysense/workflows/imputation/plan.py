@@ -169,7 +169,7 @@ def _answers(recipe: Recipe) -> tuple[set[str], set[str]]:
     data = recipe.data
     answers: set[str] = set()
     lies_in: set[str] = set()
-    columns = {name: column.build(name) for name, column in data.columns.items()}
+    columns = {name: data.column_processor(name) for name in data.columns}
     for name, target in data.targets.items():
         answers |= {*target.sources(name)}
         processor = target.build(name)
