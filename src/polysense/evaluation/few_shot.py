@@ -22,7 +22,16 @@ __all__ = ["RANDOM", "TRAINED", "FewShot", "Score", "measure_shots"]
 
 TRAINED, RANDOM = "trained encoder", "random encoder"
 
-_METHOD_NAMES = {"prototypes": "prototypes", "linear_probe": "linear probe", "knn": "k-NN"}
+_METHOD_NAMES = {
+    "prototypes": "prototypes",
+    "linear_probe": "linear probe",
+    "knn": "k-NN",
+    "balanced_probe": "linear probe, balanced weights",
+    "smote_probe": "linear probe, filled up by SMOTE",
+    "smote_only": "linear probe on SMOTE's rows only",
+    "gan_probe": "linear probe, filled up by a GAN",
+    "gan_only": "linear probe on a GAN's rows only",
+}
 _RESAMPLES = 1000
 
 
@@ -32,7 +41,7 @@ class Score:
 
     Attributes:
         encoder: `TRAINED` or `RANDOM`.
-        method: One of `probes.METHODS`.
+        method: One of `probes.ALL_METHODS`.
         shots: Labeled rows per class; None: all.
         accuracy: Share of the test rows that are right: mean over the draws.
         balanced: Likewise the mean of the classes' shares.
@@ -153,7 +162,7 @@ def measure_shots(
         test_labels: Likewise.
         num_classes: Class ids run over [0, num_classes).
         shots: Labeled rows per class; None: all.
-        methods: Of `probes.METHODS`.
+        methods: Of `probes.ALL_METHODS`.
         num_draws: Of each number of shots.
         seed: Of the draws.
     """

@@ -1,4 +1,4 @@
-"""What frozen features can tell apart when only few rows are labeled: three classifiers that train no encoder.
+"""What frozen features can tell apart when only few rows are labeled: classifiers that train no encoder.
 
 - prototypes: the class whose mean lies nearest (Snell et al., "Prototypical Networks for Few-shot Learning", 2017,
   equations 1 and 2, squared Euclidean distance).
@@ -8,7 +8,16 @@
 - knn: the nearest labeled rows vote, exp(cosine / 0.07) each (Wu et al., "Unsupervised Feature Learning via
   Non-Parametric Instance Discrimination", 2018, section 3.4). As many of them as there are rows per class, at most 20.
 
-All three read features that have the mean of all training rows (labeled or not) taken off and are of one length: the
+Where classes have unequal numbers of labeled rows, more of them look at what made-up rows are worth beside weights:
+
+- balanced_probe: the linear probe in which all classes weigh the same.
+- smote_probe, gan_probe: the linear probe on the labeled rows and on made-up ones, by which every class has as many
+  rows as the most frequent one (`evaluation.synthesis`).
+- smote_only, gan_only: on made-up rows alone, as many of each class as there are labeled ones, and tested on real ones
+  ("train on synthetic, test on real": Esteban et al., "Real-valued (Medical) Time Series Generation with Recurrent
+  Conditional GANs", 2017, section 4.2). Near the linear probe's score they hold what the real rows hold.
+
+All of them read features that have the mean of all training rows (labeled or not) taken off and are of one length: the
 centering by which simple methods come close to learned ones (Wang et al., "SimpleShot", 2019). It is also what makes a
 random encoder a fair rival, whose features all point in nearly the same direction otherwise.
 """
@@ -22,10 +31,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from polysense.core.random import permutation
+from polysense.evaluation.synthesis.gan import generate
+from polysense.evaluation.synthesis.smote import smote
 
-__all__ = ["METHODS", "balanced_accuracy", "centered", "classify", "draw_shots"]
+__all__ = ["ALL_METHODS", "METHODS", "balanced_accuracy", "centered", "classify", "draw_shots"]
 
 METHODS = ("prototypes", "linear_probe", "knn")
+ALL_METHODS = (*METHODS, "balanced_probe", "smote_probe", "smote_only", "gan_probe", "gan_only")
 
 _PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
 _FOLDS = 5
@@ -75,10 +87,10 @@ def classify(
     shots: int | None,
     seed: int = 0,
 ) -> Int[np.ndarray, " rows"]:
-    """The class of each row by one of `METHODS`.
+    """The class of each row by one of the methods.
 
     Args:
-        method: Which.
+        method: Which, of `ALL_METHODS`.
         train: Labeled rows, as `centered` gives them.
         labels: Their class ids; a class without any row is never named.
         test: Rows to classify.
@@ -92,8 +104,28 @@ def classify(
         return _prototypes(train, labels, test, known)
     if method == "knn":
         return _neighbors(train, labels, test, min(shots or _MOST_NEIGHBORS, _MOST_NEIGHBORS))
-    assert method == "linear_probe", f"no method {method!r}"
-    return _linear_probe(train, labels, test, seed)
+    maker, _, use = method.partition("_")
+    if maker in _MAKERS:
+        return _linear_probe(train, labels, test, seed, *_synthetic(maker, train, labels, seed, only=use == "only"))
+    assert method in ("linear_probe", "balanced_probe"), f"no method {method!r}"
+    return _linear_probe(train, labels, test, seed, balanced=method == "balanced_probe")
+
+
+_MAKERS = ("smote", "gan")
+
+
+def _synthetic(
+    maker: str, train: np.ndarray, labels: np.ndarray, seed: int, *, only: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that are fitted on: all made up, or the real ones with what fills up rarer classes."""
+    counts = np.bincount(labels)
+    missing = counts if only else np.where(counts > 0, counts.max() - counts, 0)
+    requested = np.repeat(np.arange(len(counts)), missing)
+    if not len(requested):
+        return train, labels
+    make = smote if maker == "smote" else generate
+    made = make(train, labels, requested, seed=seed)
+    return (made, requested) if only else (np.concatenate([train, made]), np.concatenate([labels, requested]))
 
 
 def _prototypes(train: np.ndarray, labels: np.ndarray, test: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -115,12 +147,25 @@ def _neighbors(train: np.ndarray, labels: np.ndarray, test: np.ndarray, most: in
     return result
 
 
-def _linear_probe(train: np.ndarray, labels: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
+def _linear_probe(
+    train: np.ndarray,
+    labels: np.ndarray,
+    test: np.ndarray,
+    seed: int,
+    rows: np.ndarray | None = None,
+    classes: np.ndarray | None = None,
+    *,
+    balanced: bool = False,
+) -> np.ndarray:
+    """A logistic regression whose penalty is chosen on real rows; fitted on them, or on other `rows` and `classes`."""
     # Each number about 1 in size, whatever the width, so that one grid of penalties serves all.
     scale = np.sqrt(train.shape[1])
     train, test = train * scale, test * scale
     penalty = _penalty(train, labels, seed)
-    result: np.ndarray = _fitted(train, labels, [penalty])[0].predict(test)
+    if rows is not None and classes is not None:
+        # The penalty stands beside a sum over rows: of more rows it is more.
+        penalty, train, labels = penalty * len(rows) / len(train), rows * scale, classes
+    result: np.ndarray = _fitted(train, labels, [penalty], balanced=balanced)[0].predict(test)
     return result
 
 
@@ -156,7 +201,7 @@ def _folds(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
     return fold
 
 
-def _fitted(train: np.ndarray, labels: np.ndarray, penalties: Any) -> list[Any]:
+def _fitted(train: np.ndarray, labels: np.ndarray, penalties: Any, *, balanced: bool = False) -> list[Any]:
     """A logistic regression for each penalty, the strongest first fitted: the next one starts where it ended."""
     # A second that only those who probe should pay.
     from sklearn.exceptions import ConvergenceWarning
@@ -166,7 +211,8 @@ def _fitted(train: np.ndarray, labels: np.ndarray, penalties: Any) -> list[Any]:
     start: tuple[np.ndarray, np.ndarray] | None = None
     results: dict[float, Any] = {}
     for penalty in sorted(penalties, reverse=True):
-        model = LogisticRegression(C=1.0 / penalty, max_iter=200, tol=1e-4, warm_start=True)
+        weights = "balanced" if balanced else None
+        model = LogisticRegression(C=1.0 / penalty, max_iter=200, tol=1e-4, warm_start=True, class_weight=weights)
         if start is not None:
             model.coef_, model.intercept_ = start[0].copy(), start[1].copy()
         # Problems this small take 5 to 10 times as long on several threads of a busy machine.

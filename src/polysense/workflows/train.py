@@ -294,6 +294,7 @@ def train_model(
     if data.start is None and not (resume and (folder / "checkpoints").is_dir()):
         warm_up(model, data.train, config.seed, resolve_device(config.device, distributed.local_rank))
 
+    sampling = config.sampler
     loader = TrainLoader(
         read,
         schema,
@@ -319,6 +320,7 @@ def train_model(
             epochs=trainer.num_epochs,
             views=recipe.data.views,
             modality_dropout=recipe.data.modality_dropout,
+            again=sampling.augment_again if isinstance(sampling, ClassSamplerConfig) else 0,
         )
         return varied if stored_views is None else stored_views(varied)
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from polysense.config.base import members
 from polysense.core.batch import Batch
+from polysense.core.random import fold
 from polysense.core.sample import Sample
 from polysense.core.schema import Schema
 from polysense.data.augmentation.augment import augment
@@ -182,3 +183,27 @@ def test_a_row_that_is_drawn_again_is_varied_anew() -> None:
         dataclasses.replace(batch, draws=torch.tensor([0, 1])), SCHEMA, transforms(), seed=1, epoch=2, views=2
     )
     assert contents(views)[0] == contents(views)[1]
+
+
+def test_a_row_that_is_drawn_again_may_be_varied_more() -> None:
+    """Its transforms applied to what they gave, by draws of their own; padding and geometry follow."""
+    samples = [sample(3, share=1.0), sample(4, share=1.0), sample(3, share=1.0)]
+    batch = dataclasses.replace(collate(samples, SCHEMA), draws=torch.tensor([0, 0, 1]))
+    each = transforms()
+    once, twice = (augment(batch, SCHEMA, each, seed=1, epoch=2, again=again) for again in (0, 1))
+    rows = batch.coordinates()
+    for name, transform in each.items():
+        plain, more = once.columns[name], twice.columns[name]
+        assert [cell[name] for cell in contents(twice)][:2] == [cell[name] for cell in contents(once)][:2], name
+        expected = transform(dataclasses.replace(plain, geometry=None), rows, int(fold(1, "again", 0)), 2)
+        assert torch.equal(more.values[2], expected.values[2]), name
+        assert torch.equal(more.lengths[2], expected.lengths[2]), name
+        assert contents(twice)[2][name] != contents(once)[2][name], name
+        if more.geometry is not None:
+            assert plain.geometry is not None
+            assert expected.geometry is not None
+            torch.testing.assert_close(more.geometry[:2], plain.geometry[:2], rtol=0, atol=0, equal_nan=True)
+            composed = expected.geometry[2] @ plain.geometry[2]
+            torch.testing.assert_close(more.geometry[2], composed, equal_nan=True)
+    alone = augment(dataclasses.replace(batch, draws=None), SCHEMA, each, seed=1, epoch=2, again=1)
+    assert contents(alone)[0] == contents(once)[0]

@@ -28,7 +28,12 @@ def fewshot(
         str | None, typer.Option(metavar="A,B", help="The model's input columns to read, by default all that it has.")
     ] = None,
     methods: Annotated[
-        str, typer.Option(metavar="A,B", help="Some of prototypes, linear_probe, knn.")
+        str,
+        typer.Option(
+            metavar="A,B",
+            help="Some of prototypes, linear_probe, knn; where classes are uneven (--shots all) also balanced_probe, "
+            "smote_probe, smote_only, gan_probe, gan_only.",
+        ),
     ] = "prototypes,linear_probe,knn",
     features: Annotated[
         str,

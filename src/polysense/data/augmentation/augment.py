@@ -14,13 +14,13 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from polysense.core.batch import Batch, ColumnBatch, Truth
 from polysense.core.random import fold, uniforms
-from polysense.core.registry import named, task
-from polysense.core.schema import Schema
+from polysense.core.registry import modality, named, task
+from polysense.core.schema import Column, Schema
 from polysense.data.augmentation.base import Transform
 from polysense.data.augmentation.warp import composed
 
@@ -37,6 +37,7 @@ def augment(
     epochs: int | None = None,
     views: int | None = None,
     modality_dropout: float = 0.0,
+    again: int = 0,
     rows: np.ndarray | None = None,
 ) -> Batch:
     """Varies a batch; each row's result is a function of (seed, epoch, row, draw) and the row's own content.
@@ -52,6 +53,7 @@ def augment(
         epochs: Of the whole training; None where the batch is not to say how far it has come.
         views: How many versions each cell has, between which the epochs take turns; None: one for each epoch.
         modality_dropout: The probability with which each present column of a row is left out; one always stays.
+        again: How many times more the cells of a row go through their transforms if the epoch has drawn it before.
         rows: int64 [batch], `batch.coordinates()` in main memory where the batch is on a GPU; without it they are
             fetched, which waits for the GPU.
 
@@ -67,6 +69,10 @@ def augment(
     for name, transform in transforms.items():
         if name in columns:
             columns[name], matrices = _transformed(columns[name], transform, seen, seed, view)
+            if again and batch.draws is not None:
+                columns[name], matrices = _varied_more(
+                    columns[name], matrices, transform, schema.column(name), seen, batch.draws > 0, seed, view, again
+                )
             if matrices is not None:
                 moved[name] = matrices
     keys = torch.from_numpy(fold(seed, epoch, rows).view(np.int64)).to(batch.device)
@@ -91,6 +97,41 @@ def _transformed(
     moved = column.geometry
     if before is not None:
         column = dataclasses.replace(column, geometry=before if moved is None else composed(moved, before))
+    return column, moved
+
+
+def _varied_more(
+    column: ColumnBatch,
+    moved: Float[Tensor, "batch 3 3"] | None,
+    transform: Transform,
+    kind: Column,
+    rows: np.ndarray,
+    repeated: Bool[Tensor, " batch"],
+    seed: int,
+    epoch: int,
+    times: int,
+) -> tuple[ColumnBatch, Float[Tensor, "batch 3 3"] | None]:
+    """The column, some of whose rows were transformed once more, each time by draws of its own."""
+    padding = modality(kind.modality).padding(kind)
+    for time in range(times):
+        after, step = _transformed(column, transform, rows, int(fold(seed, "again", time)), epoch)
+        if step is not None:
+            still = torch.eye(3, device=step.device).expand_as(step)
+            step = torch.where(repeated[:, None, None], step, still)
+            moved = step if moved is None else composed(step, moved)
+        more = [0] * (2 * column.values.dim())
+        for axis, (size, larger) in enumerate(zip(column.values.shape, after.values.shape, strict=True)):
+            more[-2 * axis - 1] = larger - size  # a transform may lengthen items, and never cuts the padding
+        values = torch.nn.functional.pad(column.values, more, value=padding)
+        geometry = after.geometry
+        if geometry is not None and column.geometry is not None:
+            geometry = torch.where(repeated[:, None, None], geometry, column.geometry)
+        column = dataclasses.replace(
+            column,
+            values=torch.where(repeated.view(-1, *[1] * (values.dim() - 1)), after.values, values),
+            lengths=torch.where(repeated[:, None], after.lengths, column.lengths),
+            geometry=geometry,
+        )
     return column, moved
 
 

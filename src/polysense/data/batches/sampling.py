@@ -21,6 +21,7 @@ from typing import Literal
 import numpy as np
 
 from polysense.config.base import Family
+from polysense.config.limits import NonNegativeInt
 from polysense.core.logs import get_logger
 from polysense.core.random import generator, permutation
 from polysense.data.tables.sources import Table
@@ -76,9 +77,12 @@ class ClassSamplerConfig(SamplerConfig, ABC):
 
     Attributes:
         target: The target whose classes count; null takes the only one.
+        augment_again: How many times more the cells of a row that an epoch has drawn before go through
+            `data.transforms`, so that a row that comes often is varied more. 0 varies it anew each time, and no more.
     """
 
     target: str | None = None
+    augment_again: NonNegativeInt = 0
 
     @property
     @abstractmethod

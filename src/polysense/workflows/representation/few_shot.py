@@ -24,7 +24,7 @@ from polysense.data.values.classes import Classes
 from polysense.errors import ColumnError, ConfigError, DecodeError, TableError
 from polysense.escaping import joined
 from polysense.evaluation.few_shot import RANDOM, TRAINED, FewShot, measure_shots
-from polysense.evaluation.probes import METHODS
+from polysense.evaluation.probes import ALL_METHODS, METHODS
 from polysense.reports.few_shot import few_shot_table, render_few_shot
 from polysense.reports.terminal_tables import plain_text
 from polysense.workflows.evaluating import within
@@ -109,7 +109,8 @@ def fewshot(
             representation.
         draws: Number of random draws for each number of shots.
         columns: The model's input columns to read; None: all, or all that share the space.
-        methods: "prototypes", "linear_probe", "knn".
+        methods: "prototypes", "linear_probe", "knn"; and where classes are uneven (shots None) "balanced_probe",
+            "smote_probe", "smote_only", "gan_probe", "gan_only".
         features_of: "space": embeddings in the joint embedding space, "code": what columns are reconstructed from,
             "fused": the summary of all columns,
             "tokens": the mean of each encoder's tokens; "auto": the first of these that there is.
@@ -204,8 +205,10 @@ def _check(shots: Sequence[int | None], draws: int, methods: Sequence[str]) -> N
         raise ConfigError(f"shots: expected whole numbers from 1 on, or all; found {list(shots)}")
     if draws < _FEWEST_DRAWS:
         raise ConfigError(f"draws: expected at least {_FEWEST_DRAWS}, for an interval; found {draws}")
-    if not methods or (wrong := [name for name in methods if name not in METHODS]):
-        raise ConfigError(f"methods: expected some of {', '.join(METHODS)}; found {wrong[0] if methods else 'none'!r}")
+    if not methods or (wrong := [name for name in methods if name not in ALL_METHODS]):
+        raise ConfigError(
+            f"methods: expected some of {', '.join(ALL_METHODS)}; found {wrong[0] if methods else 'none'!r}"
+        )
 
 
 def _check_target(bundle: Bundle, table: Table, target: str, requested: Features) -> None:
