@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -126,8 +127,9 @@ class SubsetFactors(nn.Module):
 
     def forward(self, fused: Fused) -> Float[Tensor, " batch"]:
         """Each row's factor, by the columns that it has."""
+        present = torch.stack([each.present for each in fused.columns.values()], dim=1)
         # Sums of integers wrap around and are the same in any order.
-        codes = torch.stack([each.present * _hash(name) for name, each in fused.columns.items()], dim=1).sum(dim=1)
+        codes = (present * torch.tensor(_hashes(tuple(fused.columns)), device=present.device)).sum(dim=1)
         matches = codes[:, None] == self.codes
         return torch.where(matches.any(dim=1), self.values[matches.long().argmax(dim=1)], 1.0)
 
@@ -145,10 +147,12 @@ class SubsetFactors(nn.Module):
         return factors.get(_code(columns), 1.0)
 
 
-def _hash(column: str) -> int:
-    return int(fold("subset", column).astype(np.int64))
+@lru_cache(maxsize=64)
+def _hashes(columns: tuple[str, ...]) -> tuple[int, ...]:
+    """One number for each column; a wide table asks at every prediction."""
+    return tuple(int(fold("subset", column).astype(np.int64)) for column in columns)
 
 
 def _code(columns: Collection[str]) -> int:
     with np.errstate(over="ignore"):
-        return int(np.array([_hash(each) for each in columns], dtype=np.int64).sum())
+        return int(np.array(_hashes(tuple(columns)), dtype=np.int64).sum())
