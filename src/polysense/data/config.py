@@ -7,10 +7,12 @@ from typing import Literal
 
 from polysense.config.base import Config
 from polysense.config.limits import FractionBelowOne, NonNegativeInt, PositiveInt
+from polysense.core.registry import modality
 from polysense.data.augmentation.base import TransformConfig
 from polysense.data.cleaning import CellCleaner, CleaningConfig
 from polysense.data.column import ColumnConfig, ColumnProcessor
 from polysense.data.features import FeatureConfig
+from polysense.data.imputation import ImputationConfig
 from polysense.data.joins.config import JoinConfig
 from polysense.data.split import FractionSplitConfig, SplitConfig
 from polysense.data.target import TargetConfig, TargetProcessor
@@ -38,6 +40,8 @@ class DataConfig(Config):
         impute: The bundle of a reconstruction model (`--task reconstruction`), or its run's folder: it imputes missing
             cells of the input columns that it has, before the model reads them, in training and afterwards. It becomes
             part of the trained bundle. null imputes nothing: missing cells are masked.
+        missing: Per input column of numbers or categories what stands in for its missing cells, fitted on training
+            rows: mean, median, mode, nearest, iterative. By default missing cells are masked.
         impute_media: Whether images are imputed too. They are blurred, and are held in memory as files while the table
             is in use.
         weight: The column that holds each row's weight in the loss, a number of 0 or more; null weighs all rows
@@ -73,6 +77,7 @@ class DataConfig(Config):
     columns: dict[str, ColumnConfig] = field(default_factory=dict)
     targets: dict[str, TargetConfig] = field(default_factory=dict)
     impute: str | None = None
+    missing: dict[str, ImputationConfig] = field(default_factory=dict)
     impute_media: bool = False
     weight: str | None = None
     split: SplitConfig = field(default_factory=FractionSplitConfig)
@@ -108,6 +113,7 @@ class DataConfig(Config):
         unused = sorted(set(self.transforms) - set(self.columns))
         if unused:
             raise ValueError(f"transforms: there is no input column {unused[0]!r} (columns: {', '.join(self.columns)})")
+        self._check_missing()
         for name, cleanings in self.cleaning.items():
             if name not in self.columns and name not in self.targets:
                 known = ", ".join([*self.columns, *self.targets])
@@ -138,3 +144,18 @@ class DataConfig(Config):
         both = sorted(set(inputs.values()) & answers)
         if both:
             raise ValueError(f"columns: {both[0]!r} is also a target; an input that is the answer teaches nothing")
+
+    def _check_missing(self) -> None:
+        """Whether what imputes missing cells fits the columns."""
+        if self.missing and self.impute is not None:
+            raise ValueError("missing: impute names a model that imputes missing cells; leave one of them out")
+        for name, imputation in self.missing.items():
+            if name not in self.columns:
+                raise ValueError(f"missing: there is no input column {name!r} (columns: {', '.join(self.columns)})")
+            spec = modality(self.columns[name].modality)
+            if not (spec.is_numeric or (spec.is_discrete and not imputation.is_numeric)):
+                what = "numbers" if imputation.is_numeric else "numbers or categories"
+                raise ValueError(
+                    f"missing.{name}: {imputation.type!r} is of {what}, and the column is {spec.name}; leave it masked "
+                    f"or name a model that reconstructs it: data.impute"
+                )

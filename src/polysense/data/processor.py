@@ -17,7 +17,7 @@ import polars as pl
 
 from polysense.core.json import read_json, write_json
 from polysense.core.logs import get_logger
-from polysense.core.registry import task
+from polysense.core.registry import modality, task
 from polysense.core.sample import Sample, Unreadable
 from polysense.core.schema import Requirements, Schema
 from polysense.core.spelling import did_you_mean
@@ -26,6 +26,7 @@ from polysense.data.augmentation.base import TransformConfig
 from polysense.data.column import ColumnProcessor
 from polysense.data.config import DataConfig
 from polysense.data.features import FeatureConfig
+from polysense.data.imputation import ImputationConfig, TableImputer
 from polysense.data.stored_column import StoredColumn
 from polysense.data.tables.sources import CellImputer, Table
 from polysense.data.target import TargetProcessor
@@ -51,7 +52,7 @@ class Processor:
         targets: Likewise of each target.
         weight: The column that holds the rows' weights, if there is one.
         weight_warnings: What of the training rows' weights may be read otherwise than it was meant. Not saved.
-        imputer: What imputes missing cells first, if anything does. It is not saved here: it may be a model.
+        imputer: What imputes missing cells first, if anything does; a model is not saved here.
         schema: What the encoders and heads are built from.
     """
 
@@ -121,6 +122,8 @@ class Processor:
                 _check_traced(transform, target)
         for name, column in config.columns.items():  # before a filler adds what the table lacks
             table.require(column.source(name), "input column")
+        if imputer is None and config.missing:
+            imputer = TableImputer.fit(table, *_imputed(config))
         table = table if imputer is None else imputer.fill(table)
         for name, target in targets.items():  # first: they are quick, and wrong more often
             if target.over is None and name not in fitted_targets:
@@ -175,7 +178,8 @@ class Processor:
         """What each cleaning did to the training cells; of a loaded processor nothing."""
         cleaners = {name: column.cleaner for name, column in self.columns.items()}
         cleaners |= {name: target.cleaner for name, target in self.targets.items()}
-        return [f"{name}: {text}" for name, each in cleaners.items() if each.num_cells for text in each.remarks()]
+        results = [f"{name}: {text}" for name, each in cleaners.items() if each.num_cells for text in each.remarks()]
+        return results + (self.imputer.remarks() if isinstance(self.imputer, TableImputer) else [])
 
     def unfamiliar(self, table: Table) -> list[str]:
         """What of a table can be read and still means little to a model that was fitted on another, for warnings.
@@ -339,6 +343,7 @@ class Processor:
             "targets": [target.save(folder / f"target_{i}") for i, target in enumerate(self.targets.values())],
             "weight": self.weight,
             "weight_notation": self._weight_notation.plain(),
+            "missing": self.imputer.plain() if isinstance(self.imputer, TableImputer) else None,
         }
         write_json(folder / _FILE, state)
 
@@ -363,10 +368,19 @@ class Processor:
             columns = [ColumnProcessor.load(part, folder / f"column_{i}") for i, part in enumerate(state["columns"])]
             targets = [TargetProcessor.load(part, folder / f"target_{i}") for i, part in enumerate(state["targets"])]
             weight, notation = state["weight"], Notation.restored(state["weight_notation"])
+            if state["missing"] is not None:
+                imputer = TableImputer.restored(state["missing"])
         except (KeyError, TypeError) as error:
             raise BundleError(f"{path}: is broken: {error}") from error
         by_name = {column.name: column for column in columns}
         return Processor(by_name, {target.name: target for target in targets}, weight, notation, imputer)
+
+
+def _imputed(config: DataConfig) -> tuple[dict[str, ImputationConfig], list[str]]:
+    """What imputes which of the table's columns, and its input columns of numbers."""
+    imputed = {config.columns[name].source(name): each for name, each in config.missing.items()}
+    numeric = [column.source(name) for name, column in config.columns.items() if modality(column.modality).is_numeric]
+    return imputed, list(dict.fromkeys(numeric))
 
 
 def _log_warnings(target: TargetProcessor) -> None:

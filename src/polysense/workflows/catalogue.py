@@ -77,6 +77,7 @@ FAMILIES = (
     FamilyInfo("decodings", "model.heads.TARGET.decoding", "Choose the tokens of a text."),
     FamilyInfo("columns", "data.columns.COLUMN", "Say how an input column is read."),
     FamilyInfo("cleanings", "data.cleaning.NAME", "Change a column's cells before they are read, where asked."),
+    FamilyInfo("imputations", "data.missing.COLUMN", "Stand in for missing cells, where asked."),
     FamilyInfo("features", "data.features.COLUMN", "Make numbers of a column's cells without trained weights."),
     FamilyInfo("targets", "data.targets.TARGET", "Say what kind of output a target is."),
     FamilyInfo("transforms", "data.transforms.COLUMN", "Vary a column's cells in training."),
