@@ -177,12 +177,23 @@ def needs_of(root: Path, language_model: Callable[[str], Path]) -> Mapping[str, 
         "image_std": [0.2, 0.2, 0.2],
     }
     (root / "vit" / "preprocessor_config.json").write_text(json.dumps(preprocessing))
+    videos = transformers.VideoMAEConfig(
+        image_size=16,
+        patch_size=8,
+        num_frames=2,
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=8,
+    )
+    transformers.VideoMAEModel(videos).save_pretrained(root / "videos")
     save_onnx(root / "network.onnx")
     save_recognizer(root / "recognizer")
     lines = [f"{word} {' '.join(['0.5'] * 5)}" for word in ("red", "apple", "lay")]
     (root / "vectors.txt").write_text("\n".join(lines))
     return {
         "pretrained": {"path": str(root / "vit")},
+        "pretrained_video": {"path": str(root / "videos")},
         "onnx": {"path": str(root / "network.onnx"), "mean": (0.5, 0.5, 0.5), "std": (0.2, 0.2, 0.2)},
         "timm": {"name": "test_resnet", "pretrained": False, "tune": "full"},
         "word_vectors": {"path": str(root / "vectors.txt")},

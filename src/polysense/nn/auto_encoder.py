@@ -67,6 +67,10 @@ class AutoEncoderConfig(EncoderConfig):
         if isinstance(self.scratch, AutoEncoderConfig):
             raise ConfigError("scratch: auto is no encoder that can be trained; name one")
 
+    @property
+    def is_deferred(self) -> bool:
+        return True
+
     @classmethod
     def reads(cls) -> frozenset[str]:
         return frozenset(registry.modalities())

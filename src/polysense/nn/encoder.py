@@ -101,6 +101,16 @@ class EncoderConfig(Family, family="encoder", homes=_HOMES):
         return encoder
 
     @property
+    def of_items(self) -> EncoderConfig:
+        """The encoder of single items: itself, or the one that an encoder of whole cells has."""
+        return self
+
+    @property
+    def is_deferred(self) -> bool:
+        """Whether it stands for another one, which is chosen when a training starts."""
+        return False
+
+    @property
     def is_frozen(self) -> bool:
         """Whether what it gives for an item comes from a network that never changes."""
         return vars(self).get("tune") == "frozen"
@@ -195,6 +205,11 @@ class Encoder(nn.Module, Configured, ABC):
             stored: Without the axis of the cells: counts [items], layers [items, tokens, width].
         """
         raise AssertionError(f"{type(self).__name__} has no frozen backbone, and got stored features")
+
+    @property
+    def of_items(self) -> Encoder:
+        """The encoder of single items: itself, or the one that an encoder of whole cells has."""
+        return self
 
     @property
     def pyramid_levels(self) -> tuple[PyramidLevel, ...]:

@@ -99,14 +99,15 @@ def _stored(
     stored: dict[str, StoredColumn] = {}
     store = FeatureStore()
     raw = {*augmented, *_read_raw(model, processor)}
-    backbones = {n: each for n, each in model.column_encoders.items() if isinstance(each, BackboneEncoder)}
+    of_items = {name: encoder.of_items for name, encoder in model.column_encoders.items()}
+    backbones = {name: encoder for name, encoder in of_items.items() if isinstance(encoder, BackboneEncoder)}
     shelves: dict[str, str] = {}
     for name, encoder in backbones.items():
         encoder.shelf = ""
         if mode == "auto" and encoder.keeps_features and name not in raw and store.max_bytes > 0:
             if device is not None:
                 encoder.to(device)
-            shelves[name] = network_fingerprint(encoder, encoders[name])
+            shelves[name] = network_fingerprint(encoder, encoders[name].of_items)
     store.kept.update(shelves.values())
     for name, shelf in shelves.items():
         encoder, own = backbones[name], processor.columns[name]

@@ -68,7 +68,8 @@ class StoredViews:
         """
         shelves = {}
         for name, transform in transforms.items():
-            encoder = model.column_encoders.get(name)
+            whole = model.column_encoders.get(name)
+            encoder = None if whole is None else whole.of_items
             if name in dataset.stored and isinstance(encoder, BackboneEncoder):
                 shelf = _filled(name, encoder, dataset, transform, seed, views, progress=progress)
                 if shelf is not None:

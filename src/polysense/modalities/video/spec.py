@@ -97,7 +97,7 @@ class VideoSpec(FileSpec):
         return self._frame.default_encoder(size)
 
     def default_features(self, num_rows: int) -> Sequence[Mapping[str, object]]:
-        return [*self._frame.default_features(num_rows), {"type": "motion_energy"}]
+        return [*self._frame.default_features(num_rows), {"type": "motion_energy"}, {"type": "film_strip"}]
 
     def default_augmentation(self, cells: Sequence[object], root: Path) -> Mapping[str, object] | None:
         # The frames of a video move together, or what moves in them is lost in what doesn't.

@@ -1,0 +1,1 @@
+"""Encoders of a video's frames together."""

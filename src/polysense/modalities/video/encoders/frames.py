@@ -1,0 +1,146 @@
+"""An image encoder over single frames, and a network over what it gives for them: frames first, time afterwards.
+
+The image encoder may be any, one with pretrained weights as well. If that is frozen, what it gives for a video's frames
+is stored as for images, and training runs the network over time alone, which makes videos affordable on a CPU.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from polysense.config.codec import from_dict
+from polysense.core.batch import ColumnBatch
+from polysense.core.registry import modality
+from polysense.core.schema import Column, Requirements
+from polysense.core.tokens import Tokens
+from polysense.errors import ConfigError
+from polysense.modalities.video.record import VideoColumn
+from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
+
+__all__ = ["OverFrames", "OverFramesConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverFramesConfig(EncoderConfig):
+    """What encoders have that read frames one by one and then what these became.
+
+    Attributes:
+        frames: The encoder of a single frame, any that reads images; null takes the usual one, trained from scratch.
+    """
+
+    modalities: ClassVar[frozenset[str]] = frozenset({"video"})
+    frames: EncoderConfig | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.frames is None:
+            return
+        if isinstance(self.frames, OverFramesConfig):
+            raise ConfigError(f"frames: {self.frames.type!r} reads whole videos; name an encoder of images")
+        if self.frames.is_deferred:
+            raise ConfigError(
+                f"frames: {self.frames.type!r} is chosen for whole columns only; name an encoder of images"
+            )
+
+    @property
+    def of_items(self) -> EncoderConfig:
+        """See `EncoderConfig`."""
+        if self.frames is not None:
+            return replace(self.frames, items="set")  # time is told by what follows
+        item = modality("video").item_modality
+        plain: dict[str, Any] = {**modality(item).default_encoder(None), "items": "set"}
+        return from_dict(EncoderConfig, plain, where="model.encoders: frames")
+
+    @property
+    def is_frozen(self) -> bool:
+        """See `EncoderConfig`: of the frames' encoder."""
+        return self.frames is not None and self.frames.is_frozen
+
+    def requirements(self, column_name: str, modality: str) -> Requirements:
+        """See `EncoderConfig`: those of the frames' encoder."""
+        return self.of_items.requirements(column_name, modality)
+
+    def check(self, column: Column) -> None:
+        """See `EncoderConfig`."""
+        super().check(column)
+        self.of_items.check(column)
+
+    def build(self, column: Column, width: int, resources: Path | None = None) -> Encoder:
+        """See `EncoderConfig`."""
+        self.check(column)
+        frames = self.of_items.create(column, width, resources)
+        return self.over(frames, VideoColumn.of(column), width)
+
+    @abstractmethod
+    def over(self, frames: Encoder, column: VideoColumn, width: int) -> OverFrames:
+        """The encoder, with that of its frames."""
+
+
+class OverFrames(Encoder):
+    """Each frame's tokens averaged to one, then a network over these.
+
+    Args:
+        frames: The encoder of single frames.
+        column: The fitted column.
+        width: Width of the tokens to give.
+    """
+
+    def __init__(self, frames: Encoder, column: Column, width: int) -> None:
+        super().__init__(column, width)
+        self.frames = frames
+        self.norm = nn.LayerNorm(width)
+
+    @abstractmethod
+    def over_time(
+        self, frames: Float[Tensor, "batch frames width"], present: Bool[Tensor, "batch frames"]
+    ) -> Float[Tensor, "batch frames width"]:
+        """What becomes of the frames' vectors; present frames need not be the first, and what is absent is 0."""
+
+    def encode_cells(self, column: ColumnBatch) -> Tokens:
+        """See `Encoder`."""
+        self.frames.gives_features = self.gives_features
+        tokens = self.frames.encode_cells(column)
+        num_frames = column.lengths.shape[1]
+        values, mask = (
+            each.reshape(len(each), num_frames, -1, *each.shape[2:]) for each in (tokens.values, tokens.mask)
+        )
+        present = mask.any(dim=2)
+        count = mask.sum(dim=2, keepdim=True).clamp(min=1)
+        vectors = self.norm((values * mask[..., None]).sum(dim=2) / count) * present[..., None]
+        result = Tokens(self.over_time(vectors, present), present, (num_frames,), features=tokens.features)
+        return result.cleared()
+
+    def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
+        """Each item as a video of one frame."""
+        return self.encode_cells(ColumnBatch(values=values[:, None], lengths=lengths[:, None]))
+
+    @property
+    def of_items(self) -> Encoder:
+        """See `Encoder`."""
+        return self.frames
+
+    @property
+    def num_item_features(self) -> int:
+        """See `Encoder`."""
+        return self.frames.num_item_features
+
+    def pretrained_parameters(self) -> Iterator[nn.Parameter]:
+        """See `Encoder`."""
+        return self.frames.pretrained_parameters()
+
+    def save_resources(self, folder: Path) -> None:
+        """See `Encoder`."""
+        self.frames.save_resources(folder)
+
+
+def frames_in_order(present: Bool[Tensor, "batch frames"]) -> Tensor:
+    """For each clip the places of its present frames, in their order, then of the absent ones."""
+    return torch.argsort((~present).to(torch.int8), dim=1, stable=True)
