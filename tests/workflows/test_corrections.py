@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from small_runs import SMALL
 
 import polysense
-from polysense.errors import ConfigError
+from polysense.core.batch import Batch
+from polysense.errors import ConfigError, TrainingInterrupted
+from polysense.training.step import Step
 from polysense.workflows.corrections import correction_lines, correction_warnings
 from polysense.workflows.plan import plan_lines
 from polysense.workflows.prepare import prepare
@@ -100,6 +105,35 @@ def test_mixup_is_the_same_however_batches_are_cut(tmp_path: Path) -> None:
     first, second = (each["label_probability"].to_numpy() for each in predictions)
     assert np.isfinite(first).all()
     assert first == pytest.approx(second, abs=1e-3)
+
+
+def test_a_stopped_run_with_a_sampler_and_mixup_is_resumed_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [
+        *SMALL,
+        "model.heads.label={type: classification}",
+        "training.epochs=2",
+        "training.mixup=0.4",
+        "training.sampler=class_balanced",
+    ]
+    whole = polysense.fit(table(), target="label", output=tmp_path / "whole", overrides=keys, progress=False)
+    make_step, steps = Step.__call__, []
+
+    def stopped(self: Step, batches: list[Batch], epoch: int, step: int, global_step: int) -> object:
+        steps.append((epoch, step))
+        if len(steps) == 10:  # of 7 steps an epoch, so in the middle of the second
+            os.kill(os.getpid(), signal.SIGINT)
+        return make_step(self, batches, epoch, step, global_step)
+
+    monkeypatch.setattr(Step, "__call__", stopped)
+    with pytest.raises(TrainingInterrupted):
+        polysense.fit(table(), target="label", output=tmp_path / "cut", overrides=keys, progress=False)
+    resumed = polysense.fit(tmp_path / "cut", data=table(), resume=True, progress=False)
+    assert steps[9:11] == [(1, 2), (1, 3)]
+    expected = whole.bundle.model.state_dict()
+    for name, value in resumed.bundle.model.state_dict().items():
+        assert torch.equal(value, expected[name]), name
 
 
 def test_mixup_of_what_can_not_be_mixed_is_refused(tmp_path: Path) -> None:

@@ -54,12 +54,12 @@ def few_shot_table(result: FewShot) -> Table:
             bold = encoder == TRAINED
             name = method_name(method) if bold else f"  {RANDOM}"
             table.add_row(name, *(number(one.value) for one in values), style="bold" if bold else "dim")
-            if bold and None in result.shots and len(set(result.class_counts)) > 1:
-                even = [result.score(encoder, method, shots).balanced.value for shots in result.shots]
-                table.add_row("  balanced accuracy", *map(number, even))
             if bold and any(one.has_bounds for one in values):
                 table.add_row("  95% CI low", *(number(one.low) for one in values), style="dim")
                 table.add_row("  95% CI high", *(number(one.high) for one in values), style="dim")
+            if bold and None in result.shots and len(set(result.class_counts)) > 1:
+                even = [result.score(encoder, method, shots).balanced.value for shots in result.shots]
+                table.add_row("  balanced accuracy", *map(number, even))
     table.add_row("majority class", *(number(result.majority) for _ in result.shots))
     table.add_row("chance", *(number(result.chance) for _ in result.shots))
     return table

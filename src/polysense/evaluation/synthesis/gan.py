@@ -81,7 +81,8 @@ def generate(
     assert np.isin(requested, known).all(), "a class without a real row can't be made up"
     mean, std = features.mean(axis=0), features.std(axis=0)
     scaled = torch.from_numpy((features - mean) / np.maximum(std, 1e-6)).float()
-    rows = [np.flatnonzero(own == name) for name in range(len(known))]
+    order, counts = np.argsort(own, kind="stable"), np.bincount(own)
+    starts = np.cumsum(counts) - counts
     draws = generator(seed, "gan")
 
     def classes(number: int) -> np.ndarray:
@@ -104,7 +105,7 @@ def generate(
                 loss, optimizer = -judge(vectors, ids).mean(), optimizers[0]
             else:
                 real = classes(_BATCH)
-                shown = scaled[[rows[name][int(draws.integers(len(rows[name])))] for name in real]]
+                shown = scaled[order[starts[real] + draws.integers(counts[real])]]
                 loss = (1 - judge(shown, torch.from_numpy(real))).relu().mean()
                 loss = loss + (1 + judge(vectors.detach(), ids)).relu().mean()
                 optimizer = optimizers[1]
