@@ -9,7 +9,7 @@ How many training cells each one changed, and one of them before and after, stan
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,7 +18,10 @@ from polysense.config.codec import from_dict, to_dict
 from polysense.core.spelling import shortened
 from polysense.errors import ConfigError
 
-__all__ = ["CellCleaner", "Cleaning", "CleaningConfig", "MediaCleaning"]
+__all__ = ["NUM_COUNTED", "CellCleaner", "Cleaning", "CleaningConfig", "MediaCleaning"]
+
+NUM_COUNTED = 100
+"""Training cells whose files are decoded to count what is changed."""
 
 _SHOWN = 60  # characters of an example
 
@@ -32,6 +35,9 @@ class CleaningConfig(Family, ABC, family="cleaning", homes=("modalities.*.cleani
 
     cleans_targets: ClassVar[bool] = False
     """Whether it can change a target's cells too."""
+
+    moves: ClassVar[bool] = False
+    """Whether what it leaves lies at other places, so that no target can lie in the column."""
 
     @classmethod
     def reads(cls) -> frozenset[str]:
@@ -151,14 +157,9 @@ class CellCleaner:
             decoded = self._cleanings[i].clean(decoded)
         return decoded
 
-    @property
-    def changes_media(self) -> bool:
-        """Whether what files hold is changed."""
-        return bool(self._of_media)
-
-    def count_media(self, decoded: Iterable[Any]) -> None:
-        """Counts what changes in some of the training cells' files."""
-        for value in decoded:
+    def count_media(self, decoded: Callable[[], Iterable[Any]]) -> None:
+        """Counts what changes in some of the training cells' files, decoded only if there is what cleans them."""
+        for value in decoded() if self._of_media else ():
             self.num_cells += 1
             for i in self._of_media:
                 cleaned = self._cleanings[i].clean(value)
@@ -169,8 +170,11 @@ class CellCleaner:
         """What each cleaning did to the training cells, in a sentence."""
         results = []
         for config, changed, example in zip(self.configs, self.changed, self.examples, strict=True):
+            tried = " tried" if self._of_media else ""
             shown = "" if example is None else f", such as {example[0]} to {example[1]}"
-            results.append(f"cleaning {config.type} changed {changed:,} of {self.num_cells:,} training cells{shown}")
+            results.append(
+                f"cleaning {config.type} changed {changed:,} of {self.num_cells:,} training cells{tried}{shown}"
+            )
         return results
 
     def plain(self) -> list[dict[str, Any]]:

@@ -120,6 +120,12 @@ class Processor:
             transform = None if target.over is None else config.transforms.get(target.over)
             if transform is not None:
                 _check_traced(transform, target)
+            moving = [each.type for each in config.cleaning.get(target.over or "", ()) if each.moves]
+            if moving:
+                raise ColumnError(
+                    f"data.cleaning.{target.over}: {moving[0]!r} would shift the places of target {target.name!r}, "
+                    f"which lies in the column; leave it out"
+                )
         for name, column in config.columns.items():  # before a filler adds what the table lacks
             table.require(column.source(name), "input column")
         if imputer is None and config.missing:

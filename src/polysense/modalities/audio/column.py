@@ -14,8 +14,10 @@ import numpy as np
 from polysense.config.limits import PositiveFloat
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
+from polysense.data.cleaning import NUM_COUNTED
 from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, TrainingCells, length_limit
 from polysense.errors import ColumnError
+from polysense.modalities.audio.cleaning import Recording
 from polysense.modalities.audio.decode import audio_info, decode_audio
 from polysense.modalities.audio.record import AudioColumn, AudioRequirements
 
@@ -87,6 +89,15 @@ class AudioProcessor(ColumnProcessor):
             self.max_samples = length_limit(lengths, _FEWEST_SECONDS * rate)
         else:
             self.max_samples = None if limit is None else math.ceil(limit * rate)
+        self.cleaner.count_media(
+            lambda: cells.read(
+                self.name,
+                "recordings",
+                lambda cell, _: Recording(decode_audio(cell, root, sample_rate=rate), rate),
+                NUM_COUNTED,
+                tell=False,
+            )
+        )
         typical = max(1, round(float(np.quantile(lengths, 0.95))))
         return AudioColumn(
             name=self.name,
@@ -99,7 +110,8 @@ class AudioProcessor(ColumnProcessor):
         return "audio is reconstructed as a spectrogram, which is not converted back into a waveform"
 
     def _item(self, value: Any, source: SourceInfo, root: Path) -> np.ndarray:
-        samples = decode_audio(value, root, sample_rate=self.column.sample_rate)
+        rate = self.column.sample_rate
+        samples: np.ndarray = self.cleaner.media(Recording(decode_audio(value, root, sample_rate=rate), rate)).samples
         if self.max_samples is not None and len(samples) > self.max_samples:
             seconds = self.max_samples / self.column.sample_rate
             self._report_cut(source, f"max_seconds={seconds:g}", self.config.max_seconds == "auto")
