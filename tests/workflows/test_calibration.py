@@ -101,13 +101,23 @@ def test_subsets_hold_the_rows_that_have_their_columns(tmp_path: Path) -> None:
     assert counts == {("x0",): 30, ("x1",): 60, ("x0", "x1"): 30}
 
 
-def test_of_many_columns_only_what_rows_have_is_fitted(tmp_path: Path) -> None:
+def test_of_many_columns_each_one_is_masked_and_left_alone(tmp_path: Path) -> None:
     run = trained(tmp_path, 8, missing=True)
     head = run.bundle.model.head("label")
     names = [f"x{i}" for i in range(8)]
-    assert isinstance(head, TemperedHead)
+    # Each alone, all but each one, and all of them, which half of the rows have.
+    assert "(17 subsets)" in run.bundle.info["calibration"]["label"]
+    assert head.temperature_of(names[1:]) != head.temperature_of(names[2:]) == head.temperature_of(["x1", "x2"])
+    assert head.temperature_of(["x1"]) != head.temperature_of(["x2"])
+
+
+def test_of_very_many_columns_only_what_rows_have_is_fitted(tmp_path: Path) -> None:
+    run = trained(tmp_path, 21, missing=True)
+    head = run.bundle.model.head("label")
+    names = [f"x{i}" for i in range(21)]
     assert "(2 subsets)" in run.bundle.info["calibration"]["label"]
-    assert head.temperature_of(names[1:]) != head.temperature_of(names[2:])
+    assert head.temperature_of(names[1:]) != head.temperature_of(names)
+    assert head.temperature_of(["x1"]) == head.temperature_of(["x2"]) == head.temperature_of(names[2:])
 
 
 def test_too_few_rows_have_the_temperature_of_all(complete: polysense.Run) -> None:

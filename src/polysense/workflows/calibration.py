@@ -2,7 +2,8 @@
 
 It comes after the fusion weights, since it is about the prediction as it is delivered. After what is fitted on the rows
 as they are comes what depends on the columns that a row has. Up to six columns every subset of them has rows: those
-that have these columns, the rest masked. Of more columns only subsets that rows have by themselves are known.
+that have these columns, the rest masked. Up to twenty, each column alone has, and all but each one, beside the subsets
+that rows have by themselves; of more columns only these are known.
 """
 
 from __future__ import annotations
@@ -34,13 +35,14 @@ from polysense.workflows.audit.stacking import stacks
 
 __all__ = [
     "MOST_MASKED_COLUMNS", "MOST_MASKED_ROWS", "JudgedOutputs", "SubsetOutputs", "calibrate", "calibrate_on",
-    "every_subset", "read_subsets",
+    "masked_subsets", "read_subsets",
 ]  # fmt: skip
 
 SubsetOutputs: TypeAlias = Mapping[str, Mapping[frozenset[str], list[tuple[object, Truth, Tensor]]]]
 """Per target and subset of its head's columns, part by part, outputs, truth and weights; 0 of rows that lack any."""
 
-MOST_MASKED_COLUMNS = 6
+_MOST_IN_EVERY_SUBSET = 6  # columns
+MOST_MASKED_COLUMNS = 20
 """Of a table whose columns are masked."""
 
 MOST_MASKED_ROWS = 500
@@ -144,8 +146,7 @@ def read_subsets(
         return {}
     device, chosen = next(model.parameters()).device, np.sort(permutation(len(dataset), 0, "subsets")[:most_rows])
     part = TableDataset(dataset.table.select(chosen), dataset.processor, stored=dataset.stored)
-    is_masked, num_values = len(names) <= MOST_MASKED_COLUMNS, 0
-    subsets = every_subset(names) if is_masked else [frozenset(names)]
+    subsets, num_values = masked_subsets(names), 0
     read: list[tuple[frozenset[str], Batch, Mapping[str, object]]] = []
     present: list[Tensor] = []
     for batch in PredictLoader(part, model.schema, prediction=prediction):
@@ -158,12 +159,23 @@ def read_subsets(
             break
     if not present:
         return {}
-    return {name: _of_head(head, read, torch.cat(present), names, is_masked=is_masked) for name, head in heads.items()}
+    return {name: _of_head(head, read, torch.cat(present), names) for name, head in heads.items()}
 
 
-def every_subset(names: Sequence[str]) -> list[frozenset[str]]:
-    """All subsets of the columns but that of none."""
-    return [frozenset(each) for size in range(1, len(names) + 1) for each in combinations(names, size)]
+def masked_subsets(names: Sequence[str], *, few: bool = False) -> list[frozenset[str]]:
+    """The subsets of the columns that rows are masked to, all columns first.
+
+    Args:
+        names: Of the columns.
+        few: Of up to six columns, too, those of one alone and of all but one.
+    """
+    every = frozenset(names)
+    if len(names) > MOST_MASKED_COLUMNS:
+        return [every]
+    if few or len(names) > _MOST_IN_EVERY_SUBSET:
+        chosen = [every, *(every - {name} for name in names), *(frozenset({name}) for name in names)]
+        return [each for each in dict.fromkeys(chosen) if each]
+    return [frozenset(each) for size in range(len(names), 0, -1) for each in combinations(names, size)]
 
 
 def _of_head(
@@ -171,24 +183,26 @@ def _of_head(
     read: Sequence[tuple[frozenset[str], Batch, Mapping[str, object]]],
     present: Tensor,
     names: Sequence[str],
-    *,
-    is_masked: bool,
 ) -> dict[frozenset[str], list[tuple[object, Truth, Tensor]]]:
     """What one head gave, by the columns that it saw."""
     seen = [name for name in names if name not in head.excludes]
     positions = [names.index(name) for name in seen]
     counts = Counter(map(tuple, present[:, positions].tolist()))
     # Where all rows have the same columns, these have been fitted.
-    fitted = {} if len(counts) > 1 else {_named(seen, row) for row in counts}
-    rows = every_subset(seen) if is_masked else [_named(seen, row) for row, _ in counts.most_common(MOST_SUBSETS)]
+    fitted = set() if len(counts) > 1 else {_named(seen, row) for row in counts}
+    # Masked rows are more than those that are so by themselves, which the batch as it is holds.
+    sources = {columns: columns for columns in masked_subsets(names) if columns <= set(seen)}
+    for row, _ in counts.most_common():
+        if len(sources) < MOST_SUBSETS:
+            sources.setdefault(_named(seen, row), frozenset(names))
     results = {}
-    for columns in rows:
+    for columns, source in sources.items():
         if columns and columns not in fitted:
             expected = torch.tensor([name in columns for name in seen], device=present.device)
             results[columns] = [
                 _part(head, own, outputs[head.target.name], own.presence(seen).eq(expected).all(dim=1))
                 for masked_to, own, outputs in read
-                if masked_to == columns or not is_masked
+                if masked_to == source
             ]
     return results
 

@@ -1,7 +1,7 @@
 """Predict rows with columns masked, to see what the temperatures of their subsets do.
 
-Up to six columns, all columns, all but each one and each one alone are tried, in a full audit every subset; of more
-columns the subsets that rows have by themselves.
+Up to twenty columns, all columns, all but each one and each one alone are tried, of up to six in a full audit every
+subset; of more columns the subsets that rows have by themselves.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from polysense.workflows.audit.changes import Encoded, masked
 from polysense.workflows.audit.row_values import chunks
 from polysense.workflows.audit.stacking import predict_variants
 from polysense.workflows.audit.subject import AuditSubject
-from polysense.workflows.calibration import MOST_MASKED_COLUMNS, every_subset
+from polysense.workflows.calibration import MOST_MASKED_COLUMNS, masked_subsets
 
 __all__ = ["temperature_parts"]
 
@@ -75,15 +75,6 @@ def _has_temperatures(subject: AuditSubject, target: Target) -> bool:
     return subject.bundle.model.head(target.name).temperature_of(()) is not None
 
 
-def _subsets(names: Sequence[str], *, is_full: bool) -> list[tuple[str, ...]]:
-    """The columns that are left, in order; all of them come first."""
-    if is_full:
-        chosen = every_subset(names)
-    else:
-        chosen = [frozenset(names) - {name} for name in names] + [frozenset([name]) for name in names]
-    return list(dict.fromkeys([tuple(names), *(tuple(name for name in names if name in each) for each in chosen)]))
-
-
 def _judge(
     subject: AuditSubject,
     targets: Sequence[Target],
@@ -94,7 +85,8 @@ def _judge(
     """Predicts a batch in every subset, and adds the rows that have exactly its columns."""
     names = subject.bundle.schema.names
     is_masked = len(names) <= MOST_MASKED_COLUMNS
-    subsets = _subsets(names, is_full=subject.is_full) if is_masked else [tuple(names)]
+    chosen = masked_subsets(names, few=not subject.is_full)
+    subsets = [tuple(name for name in names if name in each) for each in chosen]
     none = np.zeros(len(encoded[0]), dtype=bool)
     variants = (masked(encoded, {name: none for name in names if name not in subset}) for subset in subsets)
     for subset, (batch, predictions) in zip(subsets, predict_variants(subject.bundle.model, variants), strict=True):
