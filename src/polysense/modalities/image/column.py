@@ -21,10 +21,11 @@ from polysense.config.limits import PositiveInt
 from polysense.core.geometry import Placement
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
+from polysense.data.cleaning import NUM_COUNTED
 from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, PlacedItem, TrainingCells
 from polysense.data.media.deep_pixels import DeepRange
 from polysense.data.media.pixels import Fit, Resize, common_size, moments
-from polysense.data.media.raster import MAX_PIXELS, ImageInfo, image_info, open_upright
+from polysense.data.media.raster import MAX_PIXELS, ImageInfo, Upright, image_info, open_upright
 from polysense.data.media.sniff import file_kind
 from polysense.errors import ColumnError, DecodeError
 from polysense.modalities.image.record import ImageColumn, ImageRequirements
@@ -94,6 +95,11 @@ class ImageProcessor(ColumnProcessor):
                 self.name, "images", lambda cell, _: moments(self._scaled(cell, root, resize, deep)[0]), NUM_SAMPLED
             )
         )
+        self.cleaner.count_media(
+            lambda: cells.read(
+                self.name, "images", lambda cell, _: self._opened(cell, root, resize, deep), NUM_COUNTED, tell=False
+            )
+        )
         if channels is None:
             channels = 1 if result[:, 0, 0].all() else 3
         _, means, squares = result.mean(axis=0)
@@ -117,11 +123,21 @@ class ImageProcessor(ColumnProcessor):
         with _hinted(cell, self.config.modality):
             return image_info(cell, root, max_pixels=self.config.max_pixels)
 
-    def _scaled(self, cell: Any, root: Path, resize: Resize, deep: DeepRange) -> tuple[Image.Image, tuple[int, int]]:
-        """The image, decoded and scaled, its shape kept unless `stretch`; and the original's (height, width)."""
+    def _opened(self, cell: Any, root: Path, resize: Resize, deep: DeepRange) -> Upright:
         with _hinted(cell, self.config.modality):
-            upright = open_upright(cell, root, size_hint=resize.size, max_pixels=self.config.max_pixels, deep=deep)
-        return resize.scaled(*upright), upright.size
+            return open_upright(cell, root, size_hint=resize.size, max_pixels=self.config.max_pixels, deep=deep)
+
+    def _scaled(self, cell: Any, root: Path, resize: Resize, deep: DeepRange) -> tuple[Image.Image, Placement]:
+        """The image, decoded, cleaned and scaled, its shape kept unless `stretch`; and its place in the original."""
+        whole = self._opened(cell, root, resize, deep)
+        upright: Upright = self.cleaner.media(whole)
+        matrix = resize.matrix(*upright.size)
+        if upright is not whole:  # from the original's corner to that of what is left
+            scales = [size / (whole.box[k + 2] - whole.box[k]) for k, size in enumerate(whole.size[::-1])]
+            offsets = [(upright.box[k] - whole.box[k]) * scales[k] for k in range(2)]
+            shift = np.array([[1, 0, -offsets[0]], [0, 1, -offsets[1]], [0, 0, 1]], dtype=matrix.dtype)
+            matrix = matrix @ shift
+        return resize.scaled(*upright), Placement(matrix, whole.size)
 
     def _cell_of(self, value: np.ndarray, spelled: bool) -> object:
         pixels = np.clip(np.rint(value * 255), 0, 255).astype(np.uint8)
@@ -131,13 +147,13 @@ class ImageProcessor(ColumnProcessor):
 
     def _item(self, value: Any, source: SourceInfo, root: Path) -> PlacedItem:
         column, resize = self.column, self.resize()
-        image, size = self._scaled(value, root, resize, DeepRange(column.whole_range, column.float_range))
+        image, placement = self._scaled(value, root, resize, DeepRange(column.whole_range, column.float_range))
         if image.mode == "RGB" and column.num_channels == 1:
             image = image.convert("L")
         pixels = np.array(image)
         fill = np.clip(np.rint(np.array(column.mean) * 255), 0, 255).astype(np.uint8)
         values = resize.placed(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1), fill)
-        return PlacedItem(values, Placement(resize.matrix(*size), size))
+        return PlacedItem(values, placement)
 
 
 @contextmanager
