@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from polysense.config.base import members
-from polysense.tasks.classification.losses.base import ClassLoss, ClassLossConfig
+from polysense.tasks.classification.losses.base import ClassLoss, ClassLossConfig, log_prior
 from polysense.tasks.classification.losses.cross_entropy import CrossEntropyConfig
 from polysense.tasks.classification.losses.focal import FocalConfig
 from polysense.tasks.classification.losses.ldam import LDAMConfig
@@ -87,6 +87,13 @@ def test_held_out_rows_are_judged_by_the_cross_entropy_under_their_shares(config
     shares = torch.tensor(TARGET.class_counts) / 98 if config.type == "logit_adjusted" else torch.ones(3)
     expected = F.cross_entropy(logits + shares.log(), truth, reduction="none")
     torch.testing.assert_close(built(config).eval()(logits, truth, 0.0), expected)
+
+
+def test_a_target_that_nobody_counted_has_even_classes() -> None:
+    target = ClassificationTarget(name="y", columns=("y",), classes=("a", "b"))
+    assert log_prior(target).tolist() == pytest.approx([math.log(0.5)] * 2)
+    few = ClassificationTarget(name="y", columns=("y",), classes=("a", "b"), class_counts=(3, 0), num_rows=3)
+    assert log_prior(few).exp().tolist() == pytest.approx([0.75, 0.25])
 
 
 def test_neutral_settings_are_cross_entropy() -> None:

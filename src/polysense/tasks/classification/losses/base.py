@@ -78,5 +78,6 @@ class ClassLoss(nn.Module, Configured):
 
 def log_prior(target: ClassificationTarget) -> Float[Tensor, " classes"]:
     """The log of each class's share of the training rows; of a class without rows that of one row."""
-    counts = torch.tensor([max(count, 1) for count in target.class_counts], dtype=torch.float64)
+    rows = target.class_counts or (1,) * len(target.classes)  # of a target that nobody counted: even classes
+    counts = torch.tensor([max(count, 1) for count in rows], dtype=torch.float64)
     return (counts / counts.sum()).log().float()
