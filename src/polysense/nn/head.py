@@ -173,6 +173,7 @@ class BaseHead(nn.Module, Configured, ABC):
         contrasts_rows: Whether `loss` compares rows with one another. Then the training step gathers outputs and truths
             over micro-batches and ranks, so `loss` may use no parameters: what it learns (a temperature) is a field of
             the output.
+        reads_cells: Whether its truth, or what it hides in training, are the cells of the inputs.
         mixes: Whether it can learn from rows that are mixed after the encoders: `read` asks for nothing but summaries,
             and the sum of the losses for two truths, each times its share, is one that makes sense.
         warm_up_epochs: Epochs of a cheap loss before the training, by which what leads into the head learns to say
@@ -186,6 +187,7 @@ class BaseHead(nn.Module, Configured, ABC):
     reads_pyramids: tuple[str, ...] = ()
     reads_features: tuple[str, ...] = ()
     contrasts_rows: bool = False
+    reads_cells: bool = False
     mixes: bool = False
     warm_up_epochs: int = 0
 

@@ -25,10 +25,8 @@ from polysense.data.stored_column import StoredColumn
 from polysense.data.tables.sources import Table
 from polysense.nn.backbone import BackboneEncoder
 from polysense.nn.encoder import EncoderConfig
-from polysense.nn.head import BaseHead
 from polysense.nn.model import MultimodalModel
 from polysense.nn.network_fingerprint import network_fingerprint
-from polysense.nn.objectives.base import Objective
 from polysense.workflows.evaluating import fitted_processor
 from polysense.workflows.feature_filling import fill_shelf
 
@@ -127,8 +125,5 @@ def _stored(
 def _read_raw(model: MultimodalModel, processor: Processor) -> set[str]:
     """Columns whose cells are read by more than their encoders: by targets that lie in them, by what corrupts them."""
     names = {target.over for target in processor.targets.values() if target.over is not None}
-    heads, objectives = model.by_target().values(), model.by_objective().values()
-    reads_batches = any(
-        type(head).corrupt is not BaseHead.corrupt or type(head).truth is not BaseHead.truth for head in heads
-    ) or any(type(objective).corrupt is not Objective.corrupt for objective in objectives)
-    return names | (set(model.schema.names) if reads_batches else set())
+    parts = [*model.by_target().values(), *model.by_objective().values()]
+    return names | (set(model.schema.names) if any(part.reads_cells for part in parts) else set())

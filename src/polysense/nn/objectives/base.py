@@ -105,13 +105,16 @@ class Objective(nn.Module, ABC):
     """Whether it can be asked twice of rows that are mixed after the encoders, with either truth; then it encodes
     nothing by itself."""
 
+    reads_cells: ClassVar[bool] = False
+    """Whether it looks at the cells of the inputs, or changes them in `corrupt`."""
+
     @property
     @abstractmethod
     def weights(self) -> Mapping[str, float]:
         """The weight of each loss that `forward` gives, by name."""
 
     def corrupt(self, batch: Batch) -> Batch:
-        """The batch as encoders get it in training."""
+        """The batch as encoders get it in training; what changes cells says so by `reads_cells`."""
         return batch
 
     @abstractmethod

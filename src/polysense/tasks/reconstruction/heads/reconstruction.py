@@ -181,6 +181,7 @@ class ReconstructionHead(Head[Reconstruction], config=ReconstructionHeadConfig):
         mean: The mean predictor, which it has to beat.
     """
 
+    reads_cells = True
     target: ReconstructionTarget
 
     def __init__(self, config: ReconstructionHeadConfig, target: ReconstructionTarget, width: int) -> None:
