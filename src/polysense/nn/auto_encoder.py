@@ -31,6 +31,7 @@ from polysense.core.backbones import Backbones
 from polysense.core.schema import Column, Requirements
 from polysense.core.unsupported import Unsupported
 from polysense.errors import ConfigError, WeightsError
+from polysense.nn.backbone import check_tune
 from polysense.nn.backbone_search import BackboneSearch
 from polysense.nn.backbones import ModelFolder, cache_folder, encoder_loaders, encoders, look_at, snapshot, whose
 from polysense.nn.circumstances import Circumstances
@@ -62,8 +63,7 @@ class AutoEncoderConfig(EncoderConfig):
     scratch: EncoderConfig | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.tune, int) and self.tune < 1:
-            raise ConfigError(f"tune: {self.tune} blocks; write `frozen` to open none")
+        check_tune(self.tune, has_weights=True)
         if isinstance(self.scratch, AutoEncoderConfig):
             raise ConfigError("scratch: auto is no encoder that can be trained; name one")
 

@@ -27,13 +27,21 @@ from polysense.nn.item_features import ItemFeatures, item_features
 from polysense.nn.layers.batchnorm import over_present
 from polysense.nn.layers.pooling import MEAN_AND_DEVIATION, Pooling
 
-__all__ = ["BackboneEncoder", "BackboneShape", "Layers", "open_blocks", "unreached"]
+__all__ = ["BackboneEncoder", "BackboneShape", "Layers", "check_tune", "open_blocks", "unreached"]
 
 Layers: TypeAlias = Literal["last", "all", "weighted"] | tuple[int, ...]
 """Layers of a backbone that are handed on: the last; all but the input's embeddings; all, in a learned mean; or these,
 by number (0: the input's embeddings; negative ones count from the last)."""
 
 _MOST = 1 << 20  # more than any network has, of layers or features
+
+
+def check_tune(tune: str | int, *, has_weights: bool) -> None:
+    """Raises ConfigError if so much of a backbone can't be what learns: settings that need no backbone to be wrong."""
+    if not has_weights and tune != "full":
+        raise ConfigError(f"tune: {tune} with random weights would freeze noise; write `tune: full`")
+    if isinstance(tune, int) and tune < 1:
+        raise ConfigError(f"tune: {tune} blocks; write `frozen` to open none")
 
 
 def open_blocks(backbone: nn.Module, tune: str | int) -> None:

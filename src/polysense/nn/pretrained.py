@@ -27,7 +27,7 @@ from polysense.core.schema import Column, Requirements
 from polysense.core.tokens import Tokens
 from polysense.core.unsupported import Unsupported
 from polysense.errors import ConfigError
-from polysense.nn.backbone import BackboneEncoder, BackboneShape, Layers, unreached
+from polysense.nn.backbone import BackboneEncoder, BackboneShape, Layers, check_tune, unreached
 from polysense.nn.encoder import Draws, EncoderConfig, Items, Lengths
 from polysense.nn.pretrained_files import from_pretrained, open_backbone, save_settings
 
@@ -78,10 +78,7 @@ class PretrainedConfig(EncoderConfig):
     def __post_init__(self) -> None:
         if self.max_seconds <= 0:
             raise ConfigError(f"max_seconds: {self.max_seconds} leaves nothing to hear; give a length above 0")
-        if self.weights == "random" and self.tune != "full":
-            raise ConfigError(f"tune: {self.tune} with random weights would freeze noise; write `tune: full`")
-        if isinstance(self.tune, int) and self.tune < 1:
-            raise ConfigError(f"tune: {self.tune} blocks; write `frozen` to open none")
+        check_tune(self.tune, has_weights=self.weights == "pretrained")
         if self.layers == ():
             raise ConfigError("layers: [] hands nothing on; write last")
 

@@ -83,3 +83,8 @@ def test_a_direction_is_learned_that_no_frame_tells() -> None:
         loss.backward()
         optimizer.step()
     assert float(loss.detach()) < 0.1
+
+
+def test_a_set_of_frames_is_refused() -> None:
+    with pytest.raises(ConfigError, match="items: set: video_cnn reads what follows what; write sequence"):
+        build(items="set")

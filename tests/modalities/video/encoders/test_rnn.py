@@ -82,3 +82,8 @@ def test_a_frozen_encoder_of_frames_gives_its_features_and_its_resources(tmp_pat
     again = config.create(video_column(), 8, tmp_path / "kept").eval()
     again.load_state_dict(encoder.state_dict())
     torch.testing.assert_close(again(clips()).values, tokens.values)
+
+
+def test_a_set_of_frames_is_refused() -> None:
+    with pytest.raises(ConfigError, match="items: set: video_rnn reads what follows what; write sequence"):
+        build(items="set")

@@ -31,3 +31,8 @@ def test_frames_are_read_by_a_vision_transformer_by_default() -> None:
 def test_heads_must_divide_the_width() -> None:
     with pytest.raises(ConfigError, match="num_heads must divide"):
         build(num_heads=3)
+
+
+def test_a_set_of_frames_is_refused() -> None:
+    with pytest.raises(ConfigError, match="items: set: video_transformer reads what follows what; write sequence"):
+        build(items="set")

@@ -29,7 +29,7 @@ from polysense.core.tokens import Features, PyramidLevel, Tokens
 from polysense.errors import BundleError, ConfigError, WeightsError
 from polysense.modalities.image.encoders.feature_map import grid_positions, image_level
 from polysense.modalities.image.record import ImageColumn, ImageRequirements
-from polysense.nn.backbone import BackboneEncoder, BackboneShape, unreached
+from polysense.nn.backbone import BackboneEncoder, BackboneShape, check_tune, unreached
 from polysense.nn.encoder import EncoderConfig, Items, Lengths
 from polysense.nn.layers.pixels import Standardize
 from polysense.nn.layers.pooling import CLASS_AND_MEAN, has_class_token
@@ -61,12 +61,9 @@ class TimmConfig(EncoderConfig):
     learning_rate_scale: NonNegativeFloat = 0.1
 
     def __post_init__(self) -> None:
-        if not self.pretrained and self.tune != "full":
-            raise ConfigError(f"tune: {self.tune} with random weights would freeze noise; write `tune: full`")
+        check_tune(self.tune, has_weights=self.pretrained)
         if not self.pretrained and self.weights is not None:
             raise ConfigError(f"weights: {self.weights} with `pretrained: false` contradict each other; drop one")
-        if isinstance(self.tune, int) and self.tune < 1:
-            raise ConfigError(f"tune: {self.tune} blocks; write `frozen` to open none")
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> Timm:
         self.check(column)

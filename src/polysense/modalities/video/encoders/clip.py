@@ -10,16 +10,33 @@ as if the clip ended there, and enters no statistic.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import final
+from dataclasses import dataclass
+from typing import ClassVar, final
 
 from jaxtyping import Bool, Shaped
 from torch import Tensor
 
 from polysense.core.batch import ColumnBatch
 from polysense.core.tokens import Tokens
-from polysense.nn.encoder import Draws, Encoder, Items, Lengths
+from polysense.errors import ConfigError
+from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
 
-__all__ = ["ClipEncoder"]
+__all__ = ["ClipEncoder", "WholeVideoConfig"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeVideoConfig(EncoderConfig):
+    """What encoders of whole videos have in common: they hear the order of frames."""
+
+    modalities: ClassVar[frozenset[str]] = frozenset({"video"})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.items == "set":
+            raise ConfigError(
+                f"items: set: {self.type} reads what follows what; write sequence, or take an encoder of images, which "
+                "reads each frame by itself"
+            )
 
 
 class ClipEncoder(Encoder):

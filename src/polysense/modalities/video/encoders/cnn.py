@@ -13,7 +13,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -24,9 +24,8 @@ from polysense.config.limits import FractionBelowOne, PositiveInt
 from polysense.core.registry import modality
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
-from polysense.modalities.video.encoders.clip import ClipEncoder
+from polysense.modalities.video.encoders.clip import ClipEncoder, WholeVideoConfig
 from polysense.modalities.video.record import VideoColumn
-from polysense.nn.encoder import EncoderConfig
 from polysense.nn.layers.convolution import ValidGroupNorm
 from polysense.nn.layers.pixels import Standardize
 
@@ -37,7 +36,7 @@ _ALIGNED = 64  # pixels: the side up to which frames count as drawn to their bor
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoCNNConfig(EncoderConfig):
+class VideoCNNConfig(WholeVideoConfig):
     """Convolutions over space and time in turn (R(2+1)D), trained from scratch; one token for each frame.
 
     Attributes:
@@ -49,7 +48,6 @@ class VideoCNNConfig(EncoderConfig):
         dropout: On the last map.
     """
 
-    modalities: ClassVar[frozenset[str]] = frozenset({"video"})
     type: Literal["video_cnn"] = "video_cnn"
     channels: PositiveInt = 16
     blocks: PositiveInt = 1
@@ -58,6 +56,7 @@ class VideoCNNConfig(EncoderConfig):
     dropout: FractionBelowOne = 0.3
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.reach % 2 == 0:
             raise ValueError(f"reach: found {self.reach}, expected an odd number of frames")
 

@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -22,6 +22,7 @@ from polysense.core.registry import modality
 from polysense.core.schema import Column, Requirements
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
+from polysense.modalities.video.encoders.clip import WholeVideoConfig
 from polysense.modalities.video.record import VideoColumn
 from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
 
@@ -29,14 +30,13 @@ __all__ = ["OverFrames", "OverFramesConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class OverFramesConfig(EncoderConfig):
+class OverFramesConfig(WholeVideoConfig):
     """What encoders have that read frames one by one and then what these became.
 
     Attributes:
         frames: The encoder of a single frame, any that reads images; null takes the usual one, trained from scratch.
     """
 
-    modalities: ClassVar[frozenset[str]] = frozenset({"video"})
     frames: EncoderConfig | None = None
 
     def __post_init__(self) -> None:

@@ -26,11 +26,10 @@ from polysense.core.logs import get_logger
 from polysense.core.schema import Column
 from polysense.core.tokens import Tokens
 from polysense.errors import ConfigError
-from polysense.modalities.video.encoders.clip import ClipEncoder
+from polysense.modalities.video.encoders.clip import ClipEncoder, WholeVideoConfig
 from polysense.modalities.video.encoders.frames import frames_in_order
 from polysense.modalities.video.record import VideoColumn
-from polysense.nn.backbone import open_blocks, unreached
-from polysense.nn.encoder import EncoderConfig
+from polysense.nn.backbone import check_tune, open_blocks, unreached
 from polysense.nn.layers.pixels import Standardize
 from polysense.nn.pretrained_files import companion, from_pretrained, open_backbone, save_settings
 
@@ -42,7 +41,7 @@ _log = get_logger("polysense.modalities.video")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainedVideoConfig(EncoderConfig):
+class PretrainedVideoConfig(WholeVideoConfig):
     """A pretrained video network of transformers (VideoMAE, TimeSformer, ViViT), by path.
 
     Attributes:
@@ -53,7 +52,6 @@ class PretrainedVideoConfig(EncoderConfig):
         revision: The hub revision; null = the newest.
     """
 
-    modalities: ClassVar[frozenset[str]] = frozenset({"video"})
     framework: ClassVar[str] = "transformers"
     type: Literal["pretrained_video"] = "pretrained_video"
     path: str
@@ -64,10 +62,7 @@ class PretrainedVideoConfig(EncoderConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.weights == "random" and self.tune != "full":
-            raise ConfigError(f"tune: {self.tune} with random weights would freeze noise; write `tune: full`")
-        if isinstance(self.tune, int) and self.tune < 1:
-            raise ConfigError(f"tune: {self.tune} blocks; write `frozen` to open none")
+        check_tune(self.tune, has_weights=self.weights == "pretrained")
 
     def build(self, column: Column, width: int, resources: Path | None = None) -> PretrainedVideo:
         """See `EncoderConfig`.

@@ -37,6 +37,7 @@ from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Requirements, Target
 from polysense.core.tokens import Fused
 from polysense.errors import ConfigError
+from polysense.nn.backbone import check_tune
 from polysense.nn.decoding import IncrementalDecoder
 from polysense.nn.layers.causal_lm import CausalLM, Tuning, add_lora, open_config, open_model, without_lora
 from polysense.nn.layers.connectors import Connector, ConnectorKind, SummaryConnector, connector
@@ -116,8 +117,7 @@ class LanguageModelHeadConfig(WritingHeadConfig):
         super().__post_init__()
         if self.hidden:
             raise ConfigError(f"hidden: a language model has none to set; leave it at 0 (found {self.hidden})")
-        if self.weights == "random" and self.tune != "full":
-            raise ConfigError(f"tune: {self.tune} with random weights would freeze noise; write `tune: full`")
+        check_tune(self.tune, has_weights=self.weights == "pretrained")
 
     def requirements(self, target_name: str) -> Requirements:
         """Reads the language model's own config.
