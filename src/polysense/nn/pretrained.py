@@ -217,7 +217,7 @@ class Pretrained(BackboneEncoder):
         """Changes the backbone once it is there, before any of it is frozen."""
 
     @property
-    def max_tokens(self) -> int | None:
+    def most_tokens(self) -> int | None:
         """The most tokens of an item; None: as many as the backbone has."""
         if self.gives_pyramid:
             return None

@@ -98,15 +98,15 @@ class PretrainedAudio(Pretrained):
             if self.config.padding == "full":
                 values, lengths = filled_up(self.network, self.extractor, values, lengths)
             joined, mask = encode_spectrograms(self.network, self.extractor, values, lengths, chosen, exact=exact)
-        if self.max_tokens is not None and is_sequence(self.settings):
-            joined, mask = averaged(joined, mask, self.max_tokens)
+        if self.most_tokens is not None and is_sequence(self.settings):
+            joined, mask = averaged(joined, mask, self.most_tokens)
         layers = torch.split(joined, self.shape.hidden, dim=2)
         return tuple(Tokens(layer, mask, (mask.shape[1],)) for layer in layers)
 
     def _room(self, values: Items, lengths: Lengths, items: Sequence[Sequence[Tensor]]) -> tuple[int, tuple[int, ...]]:
         # Of a longer clip fewer tokens may be left than of a shorter one, which has just too few to be averaged.
         room, grid = super()._room(values, lengths, items)
-        most = self.max_tokens
+        most = self.most_tokens
         return (most if most is not None and most // 2 < room < most else room), grid
 
     @property
