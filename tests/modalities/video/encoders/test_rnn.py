@@ -11,6 +11,7 @@ from video_clips import check_promises, clips, video_column
 from polysense.config.codec import from_dict
 from polysense.core.batch import ColumnBatch
 from polysense.errors import ConfigError
+from polysense.modalities.video.encoders.frames import MovingFrames
 from polysense.modalities.video.encoders.rnn import VideoRNN, VideoRNNConfig
 from polysense.nn.encoder import Encoder, EncoderConfig
 
@@ -87,3 +88,20 @@ def test_a_frozen_encoder_of_frames_gives_its_features_and_its_resources(tmp_pat
 def test_a_set_of_frames_is_refused() -> None:
     with pytest.raises(ConfigError, match="items: set: video_rnn reads what follows what; write sequence"):
         build(items="set")
+
+
+def test_what_changes_in_a_video_counts_however_little_it_is() -> None:
+    """Frames that differ by a tenth of what they have in common are told apart as others are."""
+    torch.manual_seed(0)
+    moving = MovingFrames(8)
+    common, change = torch.randn(1, 1, 8), torch.randn(1, 5, 8)
+    present = torch.ones(1, 5, dtype=torch.bool)
+    small, large = (moving(common + scale * change, present) for scale in (0.1, 1.0))
+    without = moving.norm(common + 0.1 * change)
+    assert (small - small.mean(dim=1, keepdim=True)).norm() > 0.5 * (large - large.mean(dim=1, keepdim=True)).norm()
+    assert (without - without.mean(dim=1, keepdim=True)).norm() < 0.5 * (small - small.mean(dim=1, keepdim=True)).norm()
+    absent = torch.tensor([[True, True, True, False, False]])
+    junk = (common + change).clone()
+    junk[:, 3:] = float("nan")
+    torch.testing.assert_close(moving(junk, absent)[:, :3], moving((common + change)[:, :3], absent[:, :3]))
+    assert not moving(junk, absent)[:, 3:].any()

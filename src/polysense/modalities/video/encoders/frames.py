@@ -26,7 +26,7 @@ from polysense.modalities.video.encoders.clip import WholeVideoConfig
 from polysense.modalities.video.record import VideoColumn
 from polysense.nn.encoder import Draws, Encoder, EncoderConfig, Items, Lengths
 
-__all__ = ["OverFrames", "OverFramesConfig"]
+__all__ = ["MovingFrames", "OverFrames", "OverFramesConfig", "frames_in_order"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,7 @@ class OverFrames(Encoder):
     def __init__(self, frames: Encoder, column: Column, width: int) -> None:
         super().__init__(column, width)
         self.frames = frames
-        self.norm = nn.LayerNorm(width)
+        self.moving = MovingFrames(width)
 
     @abstractmethod
     def over_time(
@@ -114,8 +114,10 @@ class OverFrames(Encoder):
         )
         present = mask.any(dim=2)
         count = mask.sum(dim=2, keepdim=True).clamp(min=1)
-        vectors = self.norm((values * mask[..., None]).sum(dim=2) / count) * present[..., None]
-        result = Tokens(self.over_time(vectors, present), present, (num_frames,), features=tokens.features)
+        means = (values * mask[..., None]).sum(dim=2) / count
+        result = Tokens(
+            self.over_time(self.moving(means, present), present), present, (num_frames,), features=tokens.features
+        )
         return result.cleared()
 
     def encode_items(self, values: Items, lengths: Lengths, draws: Draws) -> Tokens:
@@ -139,6 +141,31 @@ class OverFrames(Encoder):
     def save_resources(self, folder: Path) -> None:
         """See `Encoder`."""
         self.frames.save_resources(folder)
+
+
+class MovingFrames(nn.Module):
+    """Vectors of frames, normalized; and what sets each apart from its video's mean, normalized by itself.
+
+    The frames of one video are nearly the same, so what moves is a small part of every vector, and is learned late or
+    never: of a speaker's command words (grid_av, a frozen image backbone and a GRU) nothing without this in 12 epochs.
+
+    Args:
+        width: Of the vectors.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.change = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
+
+    def forward(
+        self, frames: Float[Tensor, "batch frames width"], present: Bool[Tensor, "batch frames"]
+    ) -> Float[Tensor, "batch frames width"]:
+        """0 where absent; what stands there is not read."""
+        known = frames.masked_fill(~present[..., None], 0.0)
+        mean = known.sum(dim=1, keepdim=True) / present.sum(dim=1)[:, None, None].clamp(min=1)
+        result: Tensor = (self.norm(known) + self.change(known - mean)) * present[..., None]
+        return result
 
 
 def frames_in_order(present: Bool[Tensor, "batch frames"]) -> Tensor:
