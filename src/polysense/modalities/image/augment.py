@@ -1,8 +1,10 @@
-"""Pictures: moved, lit and colored otherwise, partly covered.
+"""Pictures: moved, cropped, lit and colored otherwise, partly covered.
 
-All geometry is one affine map and one bilinear sampling, so an image is blurred once however much is asked for. What
-comes in from outside has the column's mean color, which is what a normalized image's zero is. Flips are off by default:
-a mirrored digit, letter or chest is another one; so are changes of color, which tells ripe from unripe.
+All geometry is one affine map and one bilinear sampling, so an image is blurred once however much is asked for: a crop,
+a policy's shears and turns and the moves of their own are multiplied before. A policy's changes of color come first, on
+whole pixels, so that its histograms are the image's own and not those of what came in from outside, which has the
+column's mean color: what a normalized image's zero is. Flips are off by default: a mirrored digit, letter or chest is
+another one; so are changes of color, which tells ripe from unripe.
 """
 
 from __future__ import annotations
@@ -22,11 +24,13 @@ from polysense.core.batch import ColumnBatch
 from polysense.core.schema import Column
 from polysense.data.augmentation.base import Transform, TransformConfig, item_uniforms
 from polysense.data.augmentation.warp import of_single_items, sample
+from polysense.errors import ConfigError
+from polysense.modalities.image.policy import PolicyConfig, PolicyDraws
 from polysense.modalities.image.record import ImageColumn
 
 __all__ = ["ImageTransform", "ImageTransformConfig"]
 
-_DRAWS = 16
+_DRAWS = 20  # and behind them those of the policy
 # Light and two differences of color (the NTSC's): a turn of the latter two is a turn of the hue at equal light.
 _YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
 
@@ -48,6 +52,12 @@ class ImageTransformConfig(TransformConfig):
         hue_degrees: Turn colors by up to this many degrees of the color wheel either way.
         gray_probability: Convert this fraction of the augmented images to grayscale.
         flip: Flip half of the images left to right. Use it only if a mirrored image has the same label.
+        crop_area: The smallest and the largest part of an image that a random crop keeps, as fractions of its area; the
+            crop is scaled up to the image's size (Szegedy et al., "Going deeper with convolutions", CVPR 2015, section
+            6, take 0.08 to 1). [1, 1] crops nothing.
+        crop_stretch: With a crop, how far its ratio of width to height differs from the image's own, and so how far its
+            content is stretched, either way: 1.33 means from 1/1.33 to 1.33.
+        policy: Random operations of a RandAugment-like policy, such as {operations: 2, magnitude: 9}; null: none.
         erase_probability: Erase a rectangle of this fraction of the augmented images with the mean color (Zhong et al.,
             "Random erasing data augmentation", AAAI 2020). The geometry does not change: a mask keeps its labels under
             the rectangle.
@@ -66,14 +76,30 @@ class ImageTransformConfig(TransformConfig):
     hue_degrees: Annotated[float, Limit(0, 180)] = 0.0
     gray_probability: Fraction = 0.0
     flip: bool = False
+    crop_area: tuple[float, float] = (1.0, 1.0)
+    crop_stretch: Annotated[float, Limit(1, 10)] = 1.33
+    policy: PolicyConfig | None = None
     erase_probability: Fraction = 0.25
     erase_max_area: Fraction = 0.2
     together: bool = False
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        low, high = self.crop_area
+        if not 0 < low <= high <= 1:
+            expected = "two fractions above 0 and up to 1, the lower one first"
+            raise ConfigError(f"{self.type}.crop_area is {self.crop_area!r}, expected {expected}")
+
+    @property
+    def crops(self) -> bool:
+        """Whether a part of an image may be all that is left of it."""
+        return self.crop_area != (1.0, 1.0)
+
     @property
     def moves(self) -> bool:
-        """What is turned, scaled, moved or mirrored."""
-        return bool(self.probability and (self.rotate_degrees or self.scale or self.translate or self.flip))
+        """What is turned, scaled, moved, cropped or mirrored."""
+        own = self.rotate_degrees or self.scale or self.translate or self.flip or self.crops
+        return bool(self.probability and (own or (self.policy is not None and self.policy.moves)))
 
     def build(self, column: Column) -> ImageTransform:
         """The transform for an image column."""
@@ -91,8 +117,9 @@ class ImageTransform(Transform):
     def __call__(self, column: ColumnBatch, rows: np.ndarray, seed: int, epoch: int) -> ColumnBatch:
         """Varies the present images of a batch; uint8 [batch, items, channels, height, width]."""
         num_items = column.values.shape[1]
-        draws = item_uniforms(_DRAWS, seed, epoch, rows, self._name, 1 if self.config.together else num_items)
-        draws = np.broadcast_to(draws, (len(rows), num_items, _DRAWS)).reshape(-1, _DRAWS)
+        num_draws = _DRAWS + (0 if self.config.policy is None else self.config.policy.num_draws)
+        draws = item_uniforms(num_draws, seed, epoch, rows, self._name, 1 if self.config.together else num_items)
+        draws = np.broadcast_to(draws, (len(rows), num_items, num_draws)).reshape(-1, num_draws)
         chosen = torch.from_numpy(draws[:, 0] < self.config.probability).to(column.values.device)
         chosen &= column.lengths.flatten() > 0
         pixels = column.values.flatten(0, 1)
@@ -123,6 +150,8 @@ class ImageTransform(Transform):
         self, pixels: UInt8[Tensor, "images channels height width"], draws: np.ndarray
     ) -> UInt8[Tensor, "images channels height width"]:
         config, mean = self.config, self._mean.to(pixels.device)
+        if config.policy is not None:
+            pixels = self._policy(draws).colored(pixels)
         values = pixels.float()
         if values.shape[1] == 3 and (config.saturation or config.hue_degrees or config.gray_probability):
             values = self._colored(values, draws)
@@ -157,6 +186,29 @@ class ImageTransform(Transform):
 
     def _sources(self, draws: np.ndarray, height: int, width: int) -> Float64[np.ndarray, "images 3 3"]:
         """From a point of each result to where it is taken from: turned and scaled around the middle, then moved."""
+        config = self.config
+        matrices = self._turned(draws, height, width)
+        if config.policy is not None and config.policy.moves:
+            matrices = self._policy(draws).sources(height, width) @ matrices
+        return self._cropped(draws, height, width) @ matrices if config.crops else matrices
+
+    def _policy(self, draws: np.ndarray) -> PolicyDraws:
+        assert self.config.policy is not None
+        return PolicyDraws(self.config.policy, draws[:, _DRAWS:])
+
+    def _cropped(self, draws: np.ndarray, height: int, width: int) -> Float64[np.ndarray, "images 3 3"]:
+        """From a point of each result, an enlarged crop, to where it is taken from."""
+        low, high = self.config.crop_area
+        area = low + (high - low) * draws[:, 16]
+        stretch = self.config.crop_stretch ** _symmetric(draws[:, 17])
+        wide, tall = np.minimum(np.sqrt(area * stretch), 1), np.minimum(np.sqrt(area / stretch), 1)
+        matrices = np.zeros((len(draws), 3, 3))
+        matrices[:, 0, 0], matrices[:, 0, 2] = wide, (1 - wide) * draws[:, 18] * width
+        matrices[:, 1, 1], matrices[:, 1, 2] = tall, (1 - tall) * draws[:, 19] * height
+        matrices[:, 2, 2] = 1.0
+        return matrices
+
+    def _turned(self, draws: np.ndarray, height: int, width: int) -> Float64[np.ndarray, "images 3 3"]:
         config = self.config
         angle = math.radians(config.rotate_degrees) * _symmetric(draws[:, 1])
         shrink = (1 + config.scale) ** -_symmetric(draws[:, 2])
