@@ -26,6 +26,7 @@ from polysense.reports.reading import Reading
 from polysense.training.distributed import Distributed
 from polysense.training.state import has_checkpoint
 from polysense.training.time_plan import Deadline, measured_slowness
+from polysense.workflows.augmentation_safety import augmentation_warnings
 from polysense.workflows.corrections import correction_warnings
 from polysense.workflows.environment_facts import ENVIRONMENT, keep_environment
 from polysense.workflows.folds.judged_rows import JudgedRows
@@ -268,7 +269,8 @@ def _run(
             warnings = shared_persons(recipe.data, prepared.table, tables)
         else:
             warnings = _shared_persons(plan, recipe, prepared.table)
-        warnings = [*warnings, *correction_warnings(recipe)]
+        told = tables.get("train", prepared.table)
+        warnings = [*warnings, *correction_warnings(recipe), *augmentation_warnings(recipe.data, told)]
         of_split = list(dict.fromkeys(of_split))
         if distributed.is_main:
             warn_of_each(_log, warnings)

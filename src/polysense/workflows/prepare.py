@@ -34,6 +34,7 @@ from polysense.nn.backbones import survey
 from polysense.presets import default_split, recipe_for
 from polysense.presets.without_target import inputs_for, recipe_without_target
 from polysense.recipe import Recipe, load_recipe
+from polysense.workflows.augmentation_safety import safe_transforms
 from polysense.workflows.encoder_choice import choose_encoders, log_choices, still_true, with_early
 from polysense.workflows.finetune.transfer import like_bundle
 from polysense.workflows.joining import configs_before_recipe, join_all, join_for, join_like
@@ -304,7 +305,7 @@ def _transforms(table: Table, guesses: Sequence[ColumnGuess]) -> dict[str, Trans
             plain = modality(guess.modality).default_augmentation(cells, table.root_of(guess.column or guess.name))
             if plain is not None:
                 transforms[guess.name] = from_dict(TransformConfig, plain, where=f"data.transforms.{guess.name}")  # type: ignore[type-abstract]
-    return transforms
+    return safe_transforms(transforms, table, guesses)
 
 
 def file_stem(source: str) -> str:

@@ -9,6 +9,7 @@ it over ranks gives the same rows bit for bit.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +44,12 @@ class TransformConfig(Family, ABC, family="transform", homes=("modalities.*.augm
     def untraced(self) -> tuple[str, ...]:
         """The settings, of those in use, that move what is in a cell to where no matrix says (`Transform.__call__`)."""
         return ()
+
+    @property
+    def disturbs(self) -> Mapping[str, Mapping[str, object]]:
+        """Per property of a cell that it changes (`data.augmentation.properties`), such as left and right, the settings
+        that do, of those in use, each with a value that would change nothing."""
+        return {}
 
 
 class Transform(ABC):

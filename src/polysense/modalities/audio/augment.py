@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal, TypeAlias
 
@@ -95,6 +96,19 @@ class AudioTransformConfig(TransformConfig):
         """Whether it does anything."""
         own = self.gain_db or self.shift or self.noise_probability
         return bool(self.probability and (own or self.speed or self.pitch_semitones or self.reverb_probability))
+
+    @property
+    def disturbs(self) -> Mapping[str, Mapping[str, object]]:
+        """What labels and texts may speak of."""
+        each: dict[str, dict[str, object]] = {
+            "loud and quiet": {"gain_db": 0.0},
+            "pitch": {"pitch_semitones": 0.0, "speed": 0.0},
+            "fast and slow": {"speed": 0.0},
+            "noise": {"noise_probability": 0.0},
+            "echo": {"reverb_probability": 0.0},
+        }
+        used = {name: {key: no for key, no in keys.items() if getattr(self, key)} for name, keys in each.items()}
+        return {name: keys for name, keys in used.items() if keys and self.probability}
 
     def build(self, column: Column) -> AudioTransform:
         """The transform for an audio column."""

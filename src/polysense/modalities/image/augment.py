@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -30,6 +31,7 @@ from polysense.modalities.image.record import ImageColumn
 
 __all__ = ["ImageTransform", "ImageTransformConfig"]
 
+_MOST_DEGREES, _MOST_HUE = 45.0, 20.0  # up to which left is left, and red is red
 _DRAWS = 20  # and behind them those of the policy
 # Light and two differences of color (the NTSC's): a turn of the latter two is a turn of the hue at equal light.
 _YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
@@ -100,6 +102,31 @@ class ImageTransformConfig(TransformConfig):
         """What is turned, scaled, moved, cropped or mirrored."""
         own = self.rotate_degrees or self.scale or self.translate or self.flip or self.crops
         return bool(self.probability and (own or (self.policy is not None and self.policy.moves)))
+
+    @property
+    def disturbs(self) -> Mapping[str, Mapping[str, object]]:
+        """What captions and labels may speak of."""
+        if not self.probability:
+            return {}
+        changed: dict[str, dict[str, object]] = {}
+
+        def add(condition: bool, neutral: Mapping[str, object], *names: str) -> None:
+            for name in names if condition else ():
+                changed.setdefault(name, {}).update(neutral)
+
+        turned = self.rotate_degrees > _MOST_DEGREES
+        add(self.flip, {"flip": False}, "left and right", "the direction of a turn")
+        add(turned, {"rotate_degrees": _MOST_DEGREES}, "left and right", "up and down")
+        add(self.hue_degrees > _MOST_HUE, {"hue_degrees": 0.0}, "colors")
+        add(self.saturation > 0.5, {"saturation": 0.5}, "colors")
+        add(self.gray_probability > 0, {"gray_probability": 0.0}, "colors")
+        add(self.brightness > 0.2, {"brightness": 0.2}, "light and dark")
+        add(self.scale > 0.3, {"scale": 0.3}, "large and small")
+        add(self.crop_area[0] < 0.5, {"crop_area": (0.5, max(self.crop_area[1], 0.5))}, "large and small")
+        if self.policy is not None:
+            for name in ("colors", "light and dark"):
+                add(name in self.policy.disturbs, {"policy": self.policy.without(name)}, name)
+        return changed
 
     def build(self, column: Column) -> ImageTransform:
         """The transform for an image column."""

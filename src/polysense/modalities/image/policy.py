@@ -11,8 +11,9 @@ Sums over an image (its mean, its histograms) are of integers, so no bit depends
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias
 
@@ -37,7 +38,11 @@ COLORING: tuple[Operation, ...] = (
     "autocontrast", "equalize", "posterize", "solarize", "color", "contrast", "brightness", "sharpness",
 )  # fmt: skip
 _ALL: tuple[Operation, ...] = ("identity", *COLORING, *MOVING)
-_MOST = 10.0  # the largest magnitude
+_MOST, _SLIGHT = 10.0, 3.0  # the largest magnitude, and one that changes no meaning
+_DISTURBING: dict[str, tuple[Operation, ...]] = {
+    "colors": ("solarize", "color", "equalize"),
+    "light and dark": ("solarize", "brightness", "autocontrast", "equalize"),
+}
 _LIGHT = (19595, 38470, 7471)  # of red, green and blue in 65536ths, as Pillow converts to gray
 _SMOOTH = torch.tensor([[1.0, 1.0, 1.0], [1.0, 5.0, 1.0], [1.0, 1.0, 1.0]])  # in 13ths
 
@@ -69,6 +74,19 @@ class PolicyConfig(Config):
     def moves(self) -> bool:
         """Whether one of the operations moves what is in an image."""
         return bool(self.magnitude) and not set(MOVING).isdisjoint(self.choices)
+
+    @property
+    def disturbs(self) -> Mapping[str, tuple[Operation, ...]]:
+        """Per property of an image that it changes the operations that do, see `TransformConfig.disturbs`."""
+        if self.magnitude <= _SLIGHT:
+            return {}
+        each = {name: tuple(one for one in self.choices if one in those) for name, those in _DISTURBING.items()}
+        return {name: those for name, those in each.items() if those}
+
+    def without(self, name: str) -> PolicyConfig | None:
+        """The policy without the operations that disturb a property; None where nothing is left of it."""
+        choices = tuple(each for each in self.choices if each not in self.disturbs.get(name, ()))
+        return dataclasses.replace(self, choices=choices) if choices else None
 
     @property
     def num_draws(self) -> int:

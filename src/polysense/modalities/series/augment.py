@@ -8,6 +8,7 @@ measured stays so: a step between a measured and a missing one is missing.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
@@ -27,6 +28,7 @@ __all__ = ["SeriesTransform", "SeriesTransformConfig"]
 
 _TABLE_SIZE = 2**16
 _NUM_DRAWS = 6
+_MOST_WARP = 0.2  # up to which fast is fast
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,12 @@ class SeriesTransformConfig(TransformConfig):
     def untraced(self) -> tuple[str, ...]:
         """A time warp bends a series, which no matrix says; a crop cuts its beginning off, which one does."""
         return ("time_warp",) if self.probability > 0 and self.time_warp > 0 else ()
+
+    @property
+    def disturbs(self) -> Mapping[str, Mapping[str, object]]:
+        """What labels may speak of."""
+        strong = self.probability > 0 and self.time_warp > _MOST_WARP
+        return {"fast and slow": {"time_warp": _MOST_WARP}} if strong else {}
 
     def build(self, column: Column) -> SeriesTransform:
         """The transform for a column of series."""

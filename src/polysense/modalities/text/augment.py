@@ -7,6 +7,7 @@ the last token always stay: pretrained tokenizers put their marks there, and so 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -54,6 +55,11 @@ class TextTransformConfig(TransformConfig):
         """How far a token moves depends on what is left out before it, and on the tokens swapped."""
         return tuple(name for name in ("probability", "swap") if getattr(self, name) > 0)
 
+    @property
+    def disturbs(self) -> Mapping[str, Mapping[str, object]]:
+        """What labels may speak of."""
+        return {"the order of words": {"swap": 0.0}} if self.swap else {}
+
     def build(self, column: Column) -> TextTransform:
         """The transform for a text column."""
         return TextTransform(self, TextColumn.of(column))
@@ -64,7 +70,8 @@ class TextTransform(Transform):
 
     def __init__(self, config: TextTransformConfig, column: TextColumn) -> None:
         self.config = config
-        self._padding_id, self._mask_id = column.padding_id, column.mask_id
+        self._padding_id = column.padding_id
+        self._mask_id = column.padding_id if column.mask_id is None else column.mask_id
         self._name = f"text:{column.name}"
 
     def __call__(self, column: ColumnBatch, rows: np.ndarray, seed: int, epoch: int) -> ColumnBatch:
@@ -114,7 +121,8 @@ def _swapped(values: Tensor, lengths: Tensor, draws: Tensor, share: float) -> Te
     inside = (first > 0) & (first + 1 < lengths[..., None] - 1)
     chosen = draws.gather(-1, first.clamp(min=0)) < share
     other = 2 * first + 1 - position
-    return values.gather(-1, torch.where(inside & chosen, other, position.expand_as(other)))
+    result: Tensor = values.gather(-1, torch.where(inside & chosen, other, position.expand_as(other)))
+    return result
 
 
 def _spans(lengths: Tensor, draws: Tensor, share: float, span: int) -> Bool[Tensor, "batch items length"]:

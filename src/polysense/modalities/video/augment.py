@@ -7,6 +7,7 @@ place in time. Nothing is turned backwards, since an action played backwards is 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,6 +54,12 @@ class VideoTransformConfig(TransformConfig):
     def untraced(self) -> tuple[str, ...]:
         """See `TransformConfig`: of the frames' transform."""
         return () if self.frames is None else self.frames.untraced
+
+    @property
+    def disturbs(self) -> Mapping[str, Mapping[str, object]]:
+        """See `TransformConfig`: of the frames' transform."""
+        each = {} if self.frames is None else self.frames.disturbs
+        return {name: {"frames": dataclasses.replace(self.frames, **keys)} for name, keys in each.items()}  # type: ignore[type-var]
 
     def build(self, column: Column) -> VideoTransform:
         """The transform for a column of a video's frames."""
