@@ -133,4 +133,5 @@ def _spans(lengths: Tensor, draws: Tensor, share: float, span: int) -> Bool[Tens
     hidden = begins.clone()
     for step in range(1, min(span, draws.shape[2])):
         hidden[..., step:] |= begins[..., :-step]
-    return hidden & (position > 0) & (position < lengths[..., None] - 1)
+    result: Tensor = hidden & (position > 0) & (position < lengths[..., None] - 1)
+    return result
