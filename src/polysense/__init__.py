@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         zero_shot,
     )
     from polysense.bundle import Bundle, load
-    from polysense.data.media.paths import ConfinedFolder
+    from polysense.data.media.paths import ConfinedFolder, media_folder
     from polysense.data.tables.predictions import Predictions
     from polysense.data.tables.sources import Table, read_table
     from polysense.errors import PolysenseError, UserError
@@ -71,6 +71,7 @@ __all__ = [
     "impute",
     "load",
     "load_recipe",
+    "media_folder",
     "new",
     "predict",
     "read_table",
@@ -102,6 +103,7 @@ _HOMES = {
     "impute": "api",
     "load": "bundle",
     "load_recipe": "recipe",
+    "media_folder": "data.media.paths",
     "new": "api",
     "predict": "api",
     "read_table": "data.tables.sources",

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from polysense.config.codec import from_dict
+from polysense.config.codec import from_dict, to_dict
 from polysense.data.config import DataConfig
 from polysense.data.imputation import IterativeConfig, NearestConfig, TableImputer
 from polysense.data.processor import Processor
 from polysense.data.tables.sources import Table, read_table
 from polysense.errors import ColumnError, ConfigError
+from polysense.modalities.number.column import NumberColumnConfig
 
 
 def holey(num: int = 40, seed: int = 0) -> np.ndarray:
@@ -38,7 +39,8 @@ def test_nearest_rows_are_those_of_scikit_learn() -> None:
     scale = np.nanstd(train, axis=0)
     expected = KNNImputer(n_neighbors=3).fit(train / scale).transform(other / scale) * scale
     names = ["n0", "n1", "n2", "n3"]
-    imputer = TableImputer.fit(as_table(train), dict.fromkeys(names, NearestConfig(neighbors=3)), names)
+    numbers = dict.fromkeys(names, NumberColumnConfig().notation)
+    imputer = TableImputer.fit(as_table(train), dict.fromkeys(names, NearestConfig(neighbors=3)), numbers)
     filled = imputer.fill(as_table(other))
     result = np.array([[filled.cell(i, name) for name in names] for i in range(len(other))], dtype=float)
     has_other = np.isfinite(other).any(axis=1)  # KNNImputer takes columns' means for empty rows too
@@ -52,7 +54,8 @@ def test_iterative_regression_is_that_of_scikit_learn() -> None:
     train, other = holey(60), holey(15, seed=2)
     reference = IterativeImputer(max_iter=10, random_state=0).fit(train)
     names = ["n0", "n1", "n2", "n3"]
-    imputer = TableImputer.fit(as_table(train), dict.fromkeys(names, IterativeConfig()), names)
+    numbers = dict.fromkeys(names, NumberColumnConfig().notation)
+    imputer = TableImputer.fit(as_table(train), dict.fromkeys(names, IterativeConfig()), numbers)
     filled = imputer.fill(as_table(other))
     result = np.array([[filled.cell(i, name) for name in names] for i in range(len(other))], dtype=float)
     np.testing.assert_allclose(result, reference.transform(other), rtol=1e-6, atol=1e-9)
@@ -107,6 +110,57 @@ def test_it_is_saved_and_a_row_depends_on_itself_alone(tmp_path: Path) -> None:
     without = loaded.prepared(read_table({"kind": ["a"]}))
     assert without.imputations is not None
     assert without.imputations.cells["price"][0] == 4.0
+
+
+def test_a_table_without_the_column_is_read_as_one_whose_cells_are_missing() -> None:
+    processor = Processor.fit(read_table(CELLS), config({"price": "nearest", "kind": "mode"}))
+    lacking, empty = read_table({"size": ["2"]}), read_table({"size": ["2"], "price": [None], "kind": [None]})
+    values = [processor.transform(processor.prepared(each), 0, with_targets=False).values for each in (lacking, empty)]
+    assert values[0] == values[1]
+    assert values[0].keys() == {"price", "size", "kind"}
+
+
+@pytest.mark.parametrize(
+    ("cells", "column", "cleaning", "expected"),
+    [
+        # A number that the recipe names, and a word, are no numbers: neither learned from, nor left.
+        (["1", "-999", "n.a.", "3", "5", "3"], {"missing": [-999]}, [], {1: 3.0, 2: 3.0}),
+        # 2,000 g are 2 kg.
+        (["1 kg", "2000 g", None, "3 kg", "2 kg", "2 kg"], {}, ["one_unit"], {2: "2.0 kg"}),
+    ],
+)
+def test_cells_are_seen_as_they_are_read(
+    cells: list[Any], column: Any, cleaning: list[str], expected: dict[int, Any], tmp_path: Path
+) -> None:
+    table = read_table({**CELLS, "price": cells})
+    plain = to_dict(config({"price": "mean"}, price={"type": "number", **column}))
+    processor = Processor.fit(table, from_dict(DataConfig, {**plain, "cleaning": {"price": cleaning}}))
+    processor.save(tmp_path)
+    for each in (processor, Processor.load(tmp_path)):
+        prepared = each.prepared(table)
+        assert prepared.imputations is not None
+        assert prepared.imputations.cells["price"] == expected
+        assert all("price" in each.transform(prepared, i, with_targets=False).values for i in range(len(table)))
+    assert f"price: {len(expected)} missing training cells are imputed (mean)" in processor.cleaning_remarks()
+
+
+def test_the_commonest_is_a_cell_that_can_be_read_and_may_be_a_list() -> None:
+    table = read_table({**CELLS, "price": ["<5", "<5", None, "8", "5", "5"]})
+    prepared = Processor.fit(table, config({"price": "mode"})).prepared(table)
+    assert prepared.cells("price") == ["<5", "<5", "5", "8", "5", "5"]
+    table = read_table({**CELLS, "kind": [["a", "b"], ["c"], None, ["a", "b"], [], ["c", "d"]]})
+    processor = Processor.fit(table, config({"kind": "mode"}))
+    assert processor.prepared(table).cell(2, "kind") == ["a", "b"]
+
+
+@pytest.mark.parametrize("kind", ["mean", "median", "nearest", "iterative"])
+def test_numbers_near_the_end_of_floats_are_no_error(kind: str) -> None:
+    table = read_table({**CELLS, "price": [1e308, -1e308, 1e308, None, 1e308, 1.0], "size": [1e300, 2, 3, 4, 5, 6]})
+    processor = Processor.fit(table, config({"price": kind}))
+    others = read_table({"price": [None] * 3, "size": [1e308, -1e308, None]})
+    for each in (table, others):
+        cells = processor.prepared(each).cells("price")
+        assert np.isfinite(np.array(cells, dtype=float)).all()
 
 
 def test_a_unit_stays_the_columns_own() -> None:

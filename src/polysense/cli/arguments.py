@@ -41,6 +41,14 @@ def join_overrides(join: Sequence[str] | None) -> list[str]:
     return [f"data.tables[{name}].table={json_text(absolute_path(path))}" for name, path in _sides(join).items()]
 
 
+def access_overrides(inside_only: bool, allow_urls: bool) -> list[str]:
+    """What cells may name, as overrides of a recipe; arguments as of `media_root`."""
+    return [
+        *(["data.allow_outside=false"] if inside_only else []),
+        *(["data.allow_urls=true"] if allow_urls else []),
+    ]
+
+
 def _sides(join: Sequence[str] | None) -> dict[str, Path]:
     sides: dict[str, Path] = {}
     for option in join or ():
@@ -55,13 +63,19 @@ def _sides(join: Sequence[str] | None) -> dict[str, Path]:
     return sides
 
 
-def media_root(table: Path, inside_only: bool) -> Path | None:
-    """The folder that cells' paths start from, if they may not lead out of it; None leaves the table's own."""
-    if not inside_only:
-        return None
-    from polysense import ConfinedFolder
+def media_root(table: Path, inside_only: bool, allow_urls: bool) -> Path | None:
+    """The folder that cells' paths start from, with what they may name; None leaves the table's own, as it is.
 
-    return ConfinedFolder(table.absolute().parent)
+    Args:
+        table: The table.
+        inside_only: Whether cells may not lead out of its folder.
+        allow_urls: Whether they may name files of the web.
+    """
+    if not (inside_only or allow_urls):
+        return None
+    from polysense import media_folder
+
+    return media_folder(table.absolute().parent, allow_outside=not inside_only, allow_urls=allow_urls)
 
 
 def names(value: str | None, option: str) -> list[str] | None:

@@ -163,7 +163,7 @@ class Profile(ABC):
     @property
     @abstractmethod
     def are_remote(self) -> bool:
-        """Whether the cells of files are URLs, which nothing here downloads."""
+        """Whether the cells of files are URLs that may not be downloaded."""
 
 
 @dataclass(frozen=True, kw_only=True)

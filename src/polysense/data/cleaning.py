@@ -122,6 +122,7 @@ class CellCleaner:
         self._cleanings = [config.create() for config in configs]
         self._of_values = [i for i, each in enumerate(self._cleanings) if not isinstance(each, MediaCleaning)]
         self._of_media = [i for i, each in enumerate(self._cleanings) if isinstance(each, MediaCleaning)]
+        self._is_restored = False
         self.num_cells = 0
         self.changed = [0] * len(configs)
         self.examples: list[tuple[str, str] | None] = [None] * len(configs)
@@ -130,9 +131,12 @@ class CellCleaner:
         return bool(self.configs)
 
     def fitted(self, cells: Sequence[object]) -> Sequence[object]:
-        """Learns from the training cells, counts what changes, and gives the cleaned cells."""
+        """Learns from the training cells, counts what changes, and gives the cleaned cells; what was restored learns
+        nothing any more."""
         if not self._of_values:
             return cells
+        if self._is_restored:
+            return [self.cell(cell) for cell in cells]
         self.num_cells = sum(cell is not None for cell in cells)
         for i in self._of_values:
             cleaning = self._cleanings[i]
@@ -193,6 +197,7 @@ class CellCleaner:
         cleaner = CellCleaner(configs)
         for cleaning, each in zip(cleaner._cleanings, plain, strict=True):
             cleaning.restore(each["state"])
+        cleaner._is_restored = True
         return cleaner
 
 

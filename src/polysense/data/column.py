@@ -47,6 +47,7 @@ from polysense.data.training_cells import (
     length_limit,
     sampled,
 )
+from polysense.data.values.notation import Notation, NotationEvidence
 from polysense.errors import BundleError, ColumnError, DecodeError
 
 __all__ = [
@@ -102,6 +103,10 @@ class ColumnConfig(Family, ABC, family="column", homes=("modalities.*.column",))
     @abstractmethod
     def build(self, name: str) -> ColumnProcessor:
         """The preprocessing of the column of that name, not yet fitted."""
+
+    def notation(self, cells: Sequence[object]) -> Notation:
+        """How cells write numbers, of a column whose cells are numbers (`ModalitySpec.is_numeric`)."""
+        return NotationEvidence.of(cells).notation
 
 
 class ColumnProcessor(FittedColumn):

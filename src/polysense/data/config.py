@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from polysense.config.base import Config
 from polysense.config.limits import FractionBelowOne, NonNegativeInt, PositiveInt
@@ -15,6 +15,7 @@ from polysense.data.features import FeatureConfig
 from polysense.data.imputation import ImputationConfig
 from polysense.data.joins.config import JoinConfig
 from polysense.data.split import FractionSplitConfig, SplitConfig
+from polysense.data.tables.sources import Table, read_table
 from polysense.data.target import TargetConfig, TargetProcessor
 
 __all__ = ["DataConfig"]
@@ -33,6 +34,9 @@ class DataConfig(Config):
         root: The folder that media paths start from; null is the table's folder.
         allow_outside: Whether cells may name files outside of that folder. If not, such a cell is unreadable, symbolic
             links followed. True suits tables of your own; what other people send is better read with false.
+        allow_urls: Whether cells may name media files by http or https URL. They are downloaded once, at most 256 MiB
+            and 60 seconds each ($POLYSENSE_DOWNLOAD_BYTES, $POLYSENSE_DOWNLOAD_SECONDS), and kept in the folder
+            `downloads` of $POLYSENSE_CACHE; addresses of this machine and of private networks are refused.
         columns: Per input column how its cells are read. A column that is not here is not used. An input whose name is
             not the table's column's says `column: NAME`.
         targets: The targets to predict, by name; the name is also the table's column, unless `column` names another
@@ -74,6 +78,7 @@ class DataConfig(Config):
     tables: dict[str, JoinConfig] = field(default_factory=dict)
     root: str | None = None
     allow_outside: bool = True
+    allow_urls: bool = False
     columns: dict[str, ColumnConfig] = field(default_factory=dict)
     targets: dict[str, TargetConfig] = field(default_factory=dict)
     impute: str | None = None
@@ -90,6 +95,10 @@ class DataConfig(Config):
     cache: Literal["auto", "none", "memory"] = "auto"
     store: Literal["auto", "off"] = "auto"
     num_workers: NonNegativeInt | Literal["auto"] = "auto"
+
+    def read(self, source: Any) -> Table:
+        """A table of the recipe, whose cells may name what the recipe allows; errors as of `read_table`."""
+        return read_table(source, root=self.root, allow_outside=self.allow_outside, allow_urls=self.allow_urls)
 
     def column_processor(self, name: str) -> ColumnProcessor:
         """The preprocessing of an input column with its cleaning, not yet fitted."""

@@ -2,7 +2,9 @@
 
 By default a missing cell is masked, which lets a model learn what absence means; imputation takes that away and is
 asked for column by column. What is imputed stands beside the cells (`Table.imputations`), so predictions can name it.
-It depends on its own row and on what was fitted: targets are never read. `data.impute` takes a trained model instead.
+It depends on its own row and on what was fitted: targets are never read. Cells are seen as they are read: cleaned, in
+their column's notation, and those missing that say so in words or by a number that the recipe names. `data.impute`
+takes a trained model instead.
 """
 
 from __future__ import annotations
@@ -11,20 +13,22 @@ import contextlib
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import polars as pl
 from jaxtyping import Float64
 
 from polysense.config.base import Configured, Family
 from polysense.config.codec import from_dict, to_dict
 from polysense.config.limits import PositiveInt
+from polysense.data.cleaning import CellCleaner, CleaningConfig
 from polysense.data.tables.sources import Imputations, Table
 from polysense.data.training_cells import sampled
-from polysense.data.values.notation import Notation, NotationEvidence
+from polysense.data.values.notation import Notation
 from polysense.errors import ColumnError, ConfigError, DecodeError
 
 __all__ = ["ImputationConfig", "IterativeConfig", "MeanConfig", "MedianConfig", "ModeConfig", "NearestConfig",
@@ -32,6 +36,7 @@ __all__ = ["ImputationConfig", "IterativeConfig", "MeanConfig", "MedianConfig", 
 
 _MOST_NEIGHBORS = 2_000  # training rows that are kept to be neighbors
 _MOST_FITTED = 20_000  # training rows of a regression
+_LARGEST = 1e100  # of the numbers that a regression reads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +125,7 @@ class Imputation(Configured, ABC):
         Args:
             numbers: Of the columns that are read, NaN where missing; the column itself alone if no others are.
             own: Which of them is the column itself; -1 where it has no numbers.
-            cells: The column's, as the table has them.
+            cells: The column's, cleaned; of a column of numbers those that are, and None.
         """
 
     @abstractmethod
@@ -138,6 +143,13 @@ class Imputation(Configured, ABC):
     @abstractmethod
     def restore(self, state: Mapping[str, Any]) -> None:
         """Takes back what `state` gave."""
+
+
+def _mean(numbers: Float64[np.ndarray, " rows"]) -> float:
+    """The mean of those that are there; halves of numbers near a float's end, whose sum would be beyond it."""
+    with np.errstate(over="ignore"):
+        mean = float(np.nanmean(numbers))
+    return mean if math.isfinite(mean) else float(np.nanmean(numbers / len(numbers)) * len(numbers))
 
 
 class _Constant(Imputation):
@@ -164,7 +176,7 @@ class Mean(_Constant, config=MeanConfig):
 
     def fit(self, numbers: Float64[np.ndarray, "rows columns"], own: int, cells: Sequence[object]) -> None:
         """See `Imputation`."""
-        self._value = float(np.nanmean(numbers[:, own]))
+        self._value = _mean(numbers[:, own])
 
 
 class Median(_Constant, config=MedianConfig):
@@ -180,8 +192,17 @@ class Mode(_Constant, config=ModeConfig):
 
     def fit(self, numbers: Float64[np.ndarray, "rows columns"], own: int, cells: Sequence[object]) -> None:
         """See `Imputation`."""
-        counts = Counter(cell for cell in cells if isinstance(cell, (str, int, float)))
-        self._value = min(counts, key=lambda cell: (-counts[cell], str(cell)), default=None)
+        del own, numbers
+        counts = Counter(tuple(cell) if isinstance(cell, list) else cell for cell in cells if _is_value(cell))
+        value = min(counts, key=lambda cell: (-counts[cell], str(cell)), default=None)
+        self._value = list(value) if isinstance(value, tuple) else value
+
+
+def _is_value(cell: object) -> bool:
+    """Whether a cell can be compared with others: a value, or a list of some."""
+    return isinstance(cell, (str, int, float)) or (
+        isinstance(cell, list) and all(item is None or isinstance(item, (str, int, float)) for item in cell)
+    )
 
 
 class Nearest(Imputation, config=NearestConfig):
@@ -198,8 +219,9 @@ class Nearest(Imputation, config=NearestConfig):
     def fit(self, numbers: Float64[np.ndarray, "rows columns"], own: int, cells: Sequence[object]) -> None:
         """See `Imputation`."""
         self._own = own
-        self._mean = float(np.nanmean(numbers[:, own]))
-        deviations = [np.nanstd(column) if np.isfinite(column).any() else 0.0 for column in numbers.T]
+        self._mean = _mean(numbers[:, own])
+        with np.errstate(over="ignore"):  # infinite then: the column says nothing of what is near
+            deviations = [np.nanstd(column) if np.isfinite(column).any() else 0.0 for column in numbers.T]
         self._scale = np.array([deviation if deviation > 0 else 1.0 for deviation in deviations])
         there = np.flatnonzero(np.isfinite(numbers[:, own]))
         self._rows = numbers[np.asarray(sampled(there.tolist(), _MOST_NEIGHBORS), dtype=np.int64)]
@@ -207,15 +229,15 @@ class Nearest(Imputation, config=NearestConfig):
     def impute(self, numbers: Float64[np.ndarray, " columns"]) -> object:
         """See `Imputation`."""
         others = np.arange(len(numbers)) != self._own
-        gaps = ((self._rows - numbers) / self._scale)[:, others]
-        known = np.isfinite(gaps)
-        num_known = known.sum(axis=1)
-        squares = np.where(known, gaps, 0.0) ** 2
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
+            gaps = ((self._rows - numbers) / self._scale)[:, others]
+            known = np.isfinite(gaps)
+            num_known = known.sum(axis=1)
+            squares = np.where(known, gaps, 0.0) ** 2
             distances = np.where(num_known > 0, squares.sum(axis=1) * (others.sum() / num_known), np.inf)
         near = np.argsort(distances, kind="stable")[: self._neighbors]
         near = near[np.isfinite(distances[near])]
-        return float(self._rows[near, self._own].mean()) if len(near) else self._mean
+        return _mean(self._rows[near, self._own]) if len(near) else self._mean
 
     def state(self) -> dict[str, Any]:
         """See `Imputation`."""
@@ -246,8 +268,12 @@ class Iterative(Imputation, config=IterativeConfig):
 
         self._own = own
         chosen = numbers[np.asarray(sampled(range(len(numbers)), _MOST_FITTED), dtype=np.int64)]
-        self._means = np.array([np.nanmean(column) if np.isfinite(column).any() else 0.0 for column in numbers.T])
+        self._means = np.array([_mean(column) if np.isfinite(column).any() else 0.0 for column in numbers.T])
         if chosen.shape[1] == 1:
+            return
+        # Squares of larger ones are no floats, and a regression on them would be of nothing else.
+        chosen = np.where(np.abs(chosen) > _LARGEST, np.nan, chosen)
+        if not np.isfinite(chosen[:, own]).any():
             return
         whole = np.where(np.isfinite(chosen).any(axis=0), chosen, 0.0)
         imputer = IterativeImputer(max_iter=self._rounds, random_state=0, skip_complete=False, tol=1e-3)
@@ -261,7 +287,8 @@ class Iterative(Imputation, config=IterativeConfig):
 
     def impute(self, numbers: Float64[np.ndarray, " columns"]) -> object:
         """See `Imputation`."""
-        missing = ~np.isfinite(numbers)
+        with np.errstate(invalid="ignore"):
+            missing = ~(np.abs(numbers) <= _LARGEST)
         row = np.where(missing, self._means, numbers)
         for column, others, weights, bias in self._steps:
             if missing[column]:
@@ -287,22 +314,35 @@ class TableImputer:
         counts: Training cells that were missing and imputed, by column; none of a loaded one.
     """
 
-    def __init__(self, configs: Mapping[str, ImputationConfig], notations: Mapping[str, Notation]) -> None:
+    def __init__(
+        self,
+        configs: Mapping[str, ImputationConfig],
+        notations: Mapping[str, Notation],
+        cleaners: Mapping[str, CellCleaner] | None = None,
+    ) -> None:
         self.configs = dict(configs)
         self._notations = dict(notations)
+        self._cleaners = dict(cleaners or {})
         self._imputations = {name: config.create() for name, config in configs.items()}
         self.reads = tuple(dict.fromkeys([*configs, *notations]))
         self.counts: dict[str, int] = {}
         self._known: WeakKeyDictionary[Table, Table] = WeakKeyDictionary()
 
     @staticmethod
-    def fit(table: Table, configs: Mapping[str, ImputationConfig], numeric: Sequence[str]) -> TableImputer:
+    def fit(
+        table: Table,
+        configs: Mapping[str, ImputationConfig],
+        numeric: Mapping[str, Callable[[Sequence[object]], Notation]],
+        cleaning: Mapping[str, Sequence[CleaningConfig]] | None = None,
+    ) -> TableImputer:
         """Learns from the training rows.
 
         Args:
             table: The training rows.
             configs: By the table's column.
-            numeric: The input columns of numbers in the table, which some means read.
+            numeric: The input columns of numbers in the table, which some means read, and how cells of theirs are
+                read.
+            cleaning: What the columns' cells are changed by before they are read.
 
         Raises:
             ColumnError: A column has no training cell.
@@ -311,16 +351,23 @@ class TableImputer:
             table.require(name, "column to impute")
         reads_others = any(config.reads_others for config in configs.values())
         read = [name for name in numeric if reads_others or name in configs]
-        notations = {name: NotationEvidence.of(table.cells(name)).notation for name in read}
-        imputer = TableImputer(configs, notations)
-        numbers = imputer._numbers(table)
+        cleaners = {name: CellCleaner(each) for name, each in (cleaning or {}).items() if name in {*configs, *read}}
+        cells = {name: list(table.cells(name)) for name in dict.fromkeys([*configs, *read])}
+        cells |= {name: list(cleaner.fitted(cells[name])) for name, cleaner in cleaners.items()}
+        notations = {name: numeric[name](cells[name]) for name in read}
+        imputer = TableImputer(configs, notations, cleaners)
+        numbers = {name: _read(notation, cells[name]) for name, notation in notations.items()}
         for name, imputation in imputer._imputations.items():
             own, matrix = imputer._own(name, numbers)
-            cells = table.cells(name)
-            if all(cell is None for cell in cells) or (own >= 0 and not np.isfinite(matrix[:, own]).any()):
+            known = cells[name]
+            if own >= 0:
+                known = [cell if math.isfinite(x) else None for cell, x in zip(known, matrix[:, own], strict=True)]
+            if all(cell is None for cell in known):
                 raise ColumnError(f"{table.name}, column {name!r}: no training cell to impute from; leave it out")
-            imputation.fit(matrix, own, cells)
-            imputer.counts[name] = sum(cell is None for cell in cells)
+            imputation.fit(matrix, own, known)
+        filled = imputer.fill(table).imputations
+        assert filled is not None
+        imputer.counts = {name: len(filled.cells[name]) for name in configs}
         return imputer
 
     def fill(self, table: Table) -> Table:
@@ -344,6 +391,7 @@ class TableImputer:
         return {
             "configs": {name: to_dict(config) for name, config in self.configs.items()},
             "notations": {name: notation.plain() for name, notation in self._notations.items()},
+            "cleaning": {name: cleaner.plain() for name, cleaner in self._cleaners.items()},
             "states": {name: imputation.state() for name, imputation in self._imputations.items()},
         }
 
@@ -355,7 +403,8 @@ class TableImputer:
             for name, each in plain["configs"].items()
         }
         notations = {name: Notation.restored(each) for name, each in plain["notations"].items()}
-        imputer = TableImputer(configs, notations)
+        cleaners = {name: CellCleaner.restored(each) for name, each in plain.get("cleaning", {}).items()}
+        imputer = TableImputer(configs, notations, cleaners)
         for name, state in plain["states"].items():
             imputer._imputations[name].restore(state)
         return imputer
@@ -375,30 +424,28 @@ class TableImputer:
         matrix = np.stack([numbers[each] for each in names], axis=1) if names else np.zeros((rows, 0))
         return names.index(name) if name in names else -1, matrix
 
-    def _numbers(self, table: Table) -> dict[str, np.ndarray]:
-        results = {}
-        for name, notation in self._notations.items():
-            values = np.full(len(table), np.nan)
-            for i, cell in enumerate(table.cells(name) if table.has(name) else ()):
-                with contextlib.suppress(DecodeError):  # it is listed where the column is read
-                    number = notation.read(cell)
-                    values[i] = np.nan if number is None else number
-            results[name] = values
-        return results
+    def _cells(self, table: Table, name: str) -> list[object]:
+        """A column's cells as they are read; one that the table lacks is missing in all its rows."""
+        cells: list[object] = table.cells(name) if table.has(name) else [None] * len(table)
+        cleaner = self._cleaners.get(name)
+        return cells if cleaner is None else [cleaner.cell(cell) for cell in cells]
 
     def _filled(self, table: Table) -> Table:
-        numbers = self._numbers(table)
+        cells = {name: self._cells(table, name) for name in self.reads}
+        numbers = {name: _read(notation, cells[name]) for name, notation in self._notations.items()}
         imputed: dict[str, dict[int, Any]] = {}
         for name, imputation in self._imputations.items():
-            cells = table.cells(name) if table.has(name) else [None] * len(table)
             _, matrix = self._own(name, numbers)
+            notation = self._notations.get(name)
             imputed[name] = {}
-            for i, cell in enumerate(cells):
-                if cell is None:
+            for i, cell in enumerate(cells[name]):
+                is_word = notation is not None and math.isnan(numbers[name][i]) and notation.reads_none(cell)
+                if cell is None or is_word:
                     value = imputation.impute(matrix[i] if matrix.shape[1] else np.zeros(0))
                     if value is not None:
                         imputed[name][int(table.rows[i])] = self._cell(name, value)
-        return replace(table, imputations=Imputations(by=self, cells=imputed))
+        added = [pl.lit(None).alias(name) for name in self.configs if not table.has(name)]
+        return replace(table, frame=table.frame.with_columns(added), imputations=Imputations(by=self, cells=imputed))
 
     def _cell(self, name: str, value: object) -> object:
         """A number as its column writes it, where it writes a unit; else as it is."""
@@ -407,3 +454,13 @@ class TableImputer:
             return value
         text = repr(value)
         return notation.written.format(text.replace(".", ",") if notation.decimal == "," else text)
+
+
+def _read(notation: Notation, cells: Sequence[object]) -> Float64[np.ndarray, " rows"]:
+    """Cells as numbers, NaN where they are missing or can't be read."""
+    values = np.full(len(cells), np.nan)
+    for i, cell in enumerate(cells):
+        with contextlib.suppress(DecodeError):  # it is listed where the column is read
+            number = notation.read(cell)
+            values[i] = np.nan if number is None else number
+    return values

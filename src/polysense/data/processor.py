@@ -26,7 +26,7 @@ from polysense.data.augmentation.base import TransformConfig
 from polysense.data.column import ColumnProcessor
 from polysense.data.config import DataConfig
 from polysense.data.features import FeatureConfig
-from polysense.data.imputation import ImputationConfig, TableImputer
+from polysense.data.imputation import TableImputer
 from polysense.data.stored_column import StoredColumn
 from polysense.data.tables.sources import CellImputer, Table
 from polysense.data.target import TargetProcessor
@@ -120,7 +120,8 @@ class Processor:
             transform = None if target.over is None else config.transforms.get(target.over)
             if transform is not None:
                 _check_traced(transform, target)
-            moving = [each.type for each in config.cleaning.get(target.over or "", ()) if each.moves]
+            cleaner = None if target.over is None else columns[target.over].cleaner
+            moving = [each.type for each in cleaner.configs if each.moves] if cleaner else []
             if moving:
                 raise ColumnError(
                     f"data.cleaning.{target.over}: {moving[0]!r} would shift the places of target {target.name!r}, "
@@ -129,7 +130,7 @@ class Processor:
         for name, column in config.columns.items():  # before a filler adds what the table lacks
             table.require(column.source(name), "input column")
         if imputer is None and config.missing:
-            imputer = TableImputer.fit(table, *_imputed(config))
+            imputer = _fitted_imputer(table, config)
         table = table if imputer is None else imputer.fill(table)
         for name, target in targets.items():  # first: they are quick, and wrong more often
             if target.over is None and name not in fitted_targets:
@@ -382,11 +383,20 @@ class Processor:
         return Processor(by_name, {target.name: target for target in targets}, weight, notation, imputer)
 
 
-def _imputed(config: DataConfig) -> tuple[dict[str, ImputationConfig], list[str]]:
-    """What imputes which of the table's columns, and its input columns of numbers."""
+def _fitted_imputer(table: Table, config: DataConfig) -> TableImputer:
+    """What imputes missing cells, learned from the training rows."""
     imputed = {config.columns[name].source(name): each for name, each in config.missing.items()}
-    numeric = [column.source(name) for name, column in config.columns.items() if modality(column.modality).is_numeric]
-    return imputed, list(dict.fromkeys(numeric))
+    # Two inputs may read one column: what imputes it reads it as the one does that asks for it.
+    names = sorted(config.columns, key=lambda name: name in config.missing)
+    sources = {name: config.columns[name].source(name) for name in names}
+    numeric = {
+        source: config.columns[name].notation
+        for name, source in sources.items()
+        if modality(config.columns[name].modality).is_numeric
+    }
+    cleaning = {source: config.cleaning[name] for name, source in sources.items() if name in config.cleaning}
+    order = [sources[name] for name in config.columns if sources[name] in numeric]
+    return TableImputer.fit(table, imputed, {source: numeric[source] for source in order}, cleaning)
 
 
 def _log_warnings(target: TargetProcessor) -> None:

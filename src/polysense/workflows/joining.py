@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from polysense.data.joins.config import JoinConfig
 from polysense.data.joins.join import Joined, join_tables
 from polysense.data.joins.used import uses_of
 from polysense.data.recipe_paths import TABLES, absolute_paths
-from polysense.data.tables.sources import Table, read_table
+from polysense.data.tables.sources import Table
 from polysense.errors import ConfigError
 
 __all__ = ["configs_before_recipe", "join_all", "join_for", "join_like", "side_tables", "unjoined"]
@@ -49,13 +49,19 @@ def join_for(config: DataConfig, table: Table) -> Joined:
         TableError: A table can't be read or joined.
         ConfigError: A table is neither named by the recipe nor given, or one is given that it does not name.
     """
-    given = _with_sides(table, config.tables, config.root, allow_outside=config.allow_outside)
+    given = _with_sides(table, config.tables, config.read)
     return join_tables(given, config.tables, uses_of(to_dict(config)))
 
 
-def join_all(configs: Mapping[str, JoinConfig], table: Table, *, allow_outside: bool) -> Joined:
-    """A main table with all columns of the others, before a recipe says which are used."""
-    return join_tables(_with_sides(table, configs, None, allow_outside=allow_outside), configs)
+def join_all(configs: Mapping[str, JoinConfig], table: Table, read: Callable[[str], Table]) -> Joined:
+    """A main table with all columns of the others, before a recipe says which are used.
+
+    Args:
+        configs: How each is joined.
+        table: The main one.
+        read: Reads the others.
+    """
+    return join_tables(_with_sides(table, configs, read), configs)
 
 
 def join_like(config: DataConfig, table: Table, joined: Table) -> Table:
@@ -85,7 +91,7 @@ def unjoined(table: Table) -> Table:
     return replace(table, frame=table.frame.drop(columns)) if columns else table
 
 
-def _with_sides(table: Table, configs: Mapping[str, JoinConfig], root: str | None, *, allow_outside: bool) -> Table:
+def _with_sides(table: Table, configs: Mapping[str, JoinConfig], read: Callable[[str], Table]) -> Table:
     unknown = [name for name in table.sides if name not in configs]
     if unknown:
         names = ", ".join(configs) or "none"
@@ -100,5 +106,5 @@ def _with_sides(table: Table, configs: Mapping[str, JoinConfig], root: str | Non
                 f"data.tables.{name}.table is not set; name the file, or give the table: "
                 f"read_table(TABLE, join={{{name!r}: ...}})"
             )
-        sides[name] = read_table(config.table, root=root, allow_outside=allow_outside)
+        sides[name] = read(config.table)
     return replace(table, sides=sides)

@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,13 @@ from polysense.workflows.joining import configs_before_recipe, join_all, join_fo
 
 __all__ = [
     "Prepared",
-    "allows_outside",
     "class_labels",
     "file_stem",
     "is_recipe",
     "prepare",
     "prepare_recipe",
     "pretrained_override",
+    "read_allowed",
     "read_joined",
     "split_tables",
 ]
@@ -240,11 +241,7 @@ def prepare_recipe(recipe: Recipe, data: Any = None, *, name: str) -> Prepared:
     """
     if data is None and recipe.data.table is None:
         raise ConfigError(f"{name}: data.table is not set; add it, or give data.table=PATH")
-    table = read_table(
-        recipe.data.table if data is None else data,
-        root=recipe.data.root,
-        allow_outside=recipe.data.allow_outside,
-    )
+    table = recipe.data.read(recipe.data.table if data is None else data)
     joined = join_for(recipe.data, table)
     table, recipe = joined.table, _with_tables(recipe, joined.configs)
     if recipe.init_from is not None:
@@ -277,10 +274,15 @@ def pretrained_override(pretrained: str | Path | None) -> list[str]:
     return [f"pretrained={json_text(absolute_path(folder))}"]
 
 
-def allows_outside(overrides: Sequence[str]) -> bool:
-    """Whether cells may name files outside of the table's folder, for what is opened before there is a recipe."""
+def read_allowed(source: Any, overrides: Sequence[str]) -> Table:
+    """A table whose cells may name what overrides allow, before there is a recipe; errors as of `read_table`."""
     data = apply_overrides({}, overrides).get("data")
-    return not isinstance(data, dict) or data.get("allow_outside") is not False
+    data = data if isinstance(data, dict) else {}
+    return read_table(
+        source,
+        allow_outside=data.get("allow_outside") is not False,
+        allow_urls=data.get("allow_urls") is True,
+    )
 
 
 def read_joined(source: Any, overrides: Sequence[str]) -> Joined:
@@ -290,9 +292,8 @@ def read_joined(source: Any, overrides: Sequence[str]) -> Joined:
         TableError: A table can't be read or joined.
         ConfigError: An override of a joined table is wrong.
     """
-    allow_outside = allows_outside(overrides)
-    table = read_table(source, allow_outside=allow_outside)
-    return join_all(configs_before_recipe(overrides, table), table, allow_outside=allow_outside)
+    table = read_allowed(source, overrides)
+    return join_all(configs_before_recipe(overrides, table), table, partial(read_allowed, overrides=overrides))
 
 
 def _transforms(table: Table, guesses: Sequence[ColumnGuess]) -> dict[str, TransformConfig]:
@@ -340,6 +341,5 @@ def split_tables(config: DataConfig, table: Table, seed: int) -> dict[str, Table
     tables = {name: table.select(rows) for name, rows in split(table, strategy, labels=labels, seed=seed).items()}
     for name, path in (("validation", config.validation), ("test", config.test)):
         if path is not None:
-            other = read_table(path, root=config.root, allow_outside=config.allow_outside)
-            tables[name] = join_like(config, other, table)
+            tables[name] = join_like(config, config.read(path), table)
     return {name: part for name, part in tables.items() if len(part)}

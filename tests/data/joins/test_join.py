@@ -198,11 +198,30 @@ def test_times_that_cannot_be_read_or_compared_are_named() -> None:
     main = {"key": ["a"], "now": ["2024-01-02"]}
     with pytest.raises(TableError, match=r"side, row 1, column 'time': found 'soon', expected a number, or a date"):
         joined(main, {"key": ["a", "a"], "time": ["2024-01-01", "soon"]}, order="time", before="now")
-    with pytest.raises(TableError, match="one dates and the other numbers"):
+    with pytest.raises(TableError, match="'now' of main holds times without a time zone, and 'time' of side numbers"):
         joined(main, {"key": ["a", "a"], "time": [1, 2]}, order="time", before="now")
     some = joined(main, {"key": ["a", "a"], "time": ["2024-01-01T10:30", None]}, order="time", before="now").table
     assert column(some, "side.time") == [["2024-01-01T10:30"]]
     assert "1 rows of side have no 'time'" in some.joins["side"].notes[0]
+
+
+def test_no_list_tells_of_the_future_whatever_times_are_precise_to() -> None:
+    def lists(now: str, *times: str) -> Any:
+        main, side = {"key": ["a"], "now": [now]}, {"key": ["a"] * len(times), "time": [*times]}
+        return column(joined(main, side, order="time", before="now", rows="many").table, "side.time")[0]
+
+    # What happened on a day may have happened later than noon, and a day begins at midnight.
+    earlier = ["2024-01-01", "2024-01-02 11:59"]
+    assert lists("2024-01-02T12:00", *earlier, "2024-01-02", "2024-01-02 12:00") == earlier
+    assert lists("2024-01-02", "2024-01-02T00:00", "2024-01-01", "2024-01-02") == ["2024-01-01"]
+    # Times with zones are compared as moments.
+    assert lists("2024-01-02T12:00Z", "2024-01-02T13:30:00+02:00", "2024-01-02T11:30:00-02:00") == [
+        "2024-01-02T13:30:00+02:00"
+    ]
+    with pytest.raises(TableError, match="holds times with a time zone, and 'time' of side times without"):
+        lists("2024-01-02T12:00Z", "2024-01-02T13:30")
+    with pytest.raises(TableError, match=r"column 'time': found '2024-01-02T13:30Z', .* in all cells or in none"):
+        lists("2024-01-02T12:00Z", "2024-01-02T13:30Z", "2024-01-02T13:30")
 
 
 def test_lists_that_would_fill_the_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

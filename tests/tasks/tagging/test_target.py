@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from polysense.config.codec import from_dict
 from polysense.data.config import DataConfig
 from polysense.data.processor import Processor
 from polysense.data.roles.infer import infer
@@ -46,6 +47,18 @@ def values(table: Table, processor: Processor) -> list[Any]:
 
 def as_words() -> list[dict[str, Any]]:
     return [{"text": words, "tags": tags} for words, tags in zip(WORDS, TAGS, strict=True)]
+
+
+@pytest.mark.parametrize("cleaning", ["html", "whitespace", "unicode_form", "control_characters"])
+def test_cleanings_that_move_characters_are_refused(cleaning: str) -> None:
+    rows = [{"text": f"<p>{text}</p>", "tags": [(3, 6, "PER")]} for text in ("Ada lives", "Eve sleeps")] * 4
+    plain = {
+        "columns": {"text": {"type": "text"}},
+        "targets": {"tags": {"type": "tagging"}},
+        "cleaning": {"text": [cleaning]},
+    }
+    with pytest.raises(ColumnError, match=f"{cleaning!r} would shift the places of target 'tags'"):
+        Processor.fit(read_table(rows), from_dict(DataConfig, plain))
 
 
 def spelled(kind: str) -> list[dict[str, Any]]:

@@ -109,6 +109,24 @@ def test_every_variant_and_baseline_with_every_seed(
     assert compare(output=tmp_path / "c", overrides=WITH_SIMPLE).as_json() == plain, "what is known is not fitted again"
 
 
+@pytest.mark.parametrize(
+    ("over", "num_fitted"),
+    [
+        ("data.cleaning.label=[],[merge_variants]", 2),
+        ("data.missing={x: {type: mean}},{x: {type: median}}", 2),
+        ("data.modality_dropout=0.1,0.2", 1),
+    ],
+)
+def test_preprocessing_is_shared_by_variants_that_read_cells_alike_alone(
+    compare: Compare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, over: str, num_fitted: int
+) -> None:
+    fitted = []
+    original = Processor.fit
+    monkeypatch.setattr(Processor, "fit", staticmethod(lambda *args: fitted.append(1) or original(*args)))
+    compare([over], output=tmp_path / "c", unimodal=False, seeds=1)
+    assert len(fitted) == num_fitted
+
+
 def test_seeds_change_the_training_and_pair_the_variants(compare: Compare, tmp_path: Path) -> None:
     found = compare(["data.modality_dropout=0.1,0.10"], output=tmp_path / "c", unimodal=False)
     # Two names for one recipe: each seed gives the same bits in both, and the seeds differ.

@@ -281,6 +281,24 @@ def test_a_head_moves_with_its_classes_only(tmp_path: Path) -> None:
         )
 
 
+def test_cleaning_comes_with_what_it_was_trained_with(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cleaning = ["data.cleaning.note=[html]", "data.cleaning.label=[merge_variants]"]
+    trained(recipe_for(rows(), *cleaning, "training.epochs=0"), rows(), tmp_path / "first")
+    source = [{**row, "note": f"<p>{row['note']}</p>", "label": row["label"].upper()} for row in rows()]
+    parts = "init_from.parts=[note, label]"
+    recipe = recipe_for(source, parts, "training.epochs=0", init_from=tmp_path / "first")
+    assert [each.type for each in recipe.data.cleaning["note"]] == ["html"], "a recipe that nobody wrote says so"
+    written = replace(recipe, data=replace(recipe.data, cleaning={}))
+    with caplog.at_level(logging.INFO, "polysense.workflows"):
+        bundle = trained(written, source, tmp_path / "second")
+    assert "'note' is cleaned as it was there (html)" in caplog.text
+    assert bundle.schema.target("label").classes == ("blue", "green", "red")
+    for there in ("[whitespace]", "[{type: html}, whitespace]"):
+        other = recipe_for(source, parts, f"data.cleaning.note={there}", init_from=tmp_path / "first")
+        with pytest.raises(ConfigError, match=r"data\.cleaning\.note is .*whitespace here and html there"):
+            plan_start(other, read_table(source))
+
+
 def test_columns_may_have_other_names(pretrained: Path, tmp_path: Path) -> None:
     source = [{"picture": row["photo"], "words": row["note"], "label": row["label"]} for row in rows(24)]
     prepared = prepare(

@@ -9,7 +9,7 @@ import typer
 
 from polysense.cli import console
 from polysense.cli.arguments import joined, media_root, on_device
-from polysense.cli.commands.options import Bundle, By, Device, InsideOnly, Join, Json, Table
+from polysense.cli.commands.options import AllowUrls, Bundle, By, Device, InsideOnly, Join, Json, Table
 
 __all__ = ["audit"]
 
@@ -36,6 +36,7 @@ def audit(
     device: Device = "auto",
     join: Join = None,
     inside_only: InsideOnly = False,
+    allow_urls: AllowUrls = False,
     as_json: Json = False,
 ) -> None:
     """Audit a trained model on a labeled table: what each column is worth, and what breaks the model.
@@ -53,6 +54,6 @@ def audit(
             by=by or (),
             output=output,
             bootstrap=bootstrap,
-            root=media_root(table, inside_only),
+            root=media_root(table, inside_only, allow_urls),
         )
     console.write(result.as_json() if as_json else result.text())

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from polysense.cli import console
-from polysense.cli.arguments import join_overrides
-from polysense.cli.commands.options import InsideOnly, Join, Json, NoTarget, Overrides, Source, Targets
+from polysense.cli.arguments import access_overrides, join_overrides
+from polysense.cli.commands.options import AllowUrls, InsideOnly, Join, Json, NoTarget, Overrides, Source, Targets
 from polysense.cli.commands.train import Columns, parse_columns
 from polysense.errors import ConfigError
 
@@ -24,6 +24,7 @@ def check(
     column: Columns = None,
     join: Join = None,
     inside_only: InsideOnly = False,
+    allow_urls: AllowUrls = False,
     run: Annotated[
         Path | None,
         typer.Option(metavar="RUN", help="A trained run, whose model says which labels are probably wrong."),
@@ -46,7 +47,7 @@ def check(
     if fail_on not in (None, "warning", "error"):
         raise ConfigError(f"--fail-on: found {fail_on!r}, expected warning or error")
     columns = parse_columns(column)
-    changes = [*join_overrides(join), *(overrides or ()), *(["data.allow_outside=false"] if inside_only else [])]
+    changes = [*join_overrides(join), *(overrides or ()), *access_overrides(inside_only, allow_urls)]
 
     from polysense import api
 

@@ -9,7 +9,7 @@ import typer
 
 from polysense.cli import console
 from polysense.cli.arguments import VECTORS, joined, media_root, on_device, writable
-from polysense.cli.commands.options import Bundle, Device, InsideOnly, Join, Json, Table
+from polysense.cli.commands.options import AllowUrls, Bundle, Device, InsideOnly, Join, Json, Table
 from polysense.cli.progress import rows_done
 
 __all__ = ["embed"]
@@ -24,6 +24,7 @@ def embed(
     device: Device = "auto",
     join: Join = None,
     inside_only: InsideOnly = False,
+    allow_urls: AllowUrls = False,
     as_json: Json = False,
 ) -> None:
     """Write every row of a table as vectors, of each column and of all together.
@@ -37,7 +38,10 @@ def embed(
 
     with console.reserved_stdout(as_json), rows_done("reading") as progress:
         result = api.embeddings(
-            on_device(bundle, device), joined(table, join), root=media_root(table, inside_only), progress=progress
+            on_device(bundle, device),
+            joined(table, join),
+            root=media_root(table, inside_only, allow_urls),
+            progress=progress,
         )
         result.write(output)
     console.write_unreadable(result.unreadable)

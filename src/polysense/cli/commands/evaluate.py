@@ -9,7 +9,19 @@ import typer
 
 from polysense.cli import console
 from polysense.cli.arguments import joined, media_root, on_device
-from polysense.cli.commands.options import BlockSize, Bundle, By, Decoding, Device, Exact, InsideOnly, Join, Json, Table
+from polysense.cli.commands.options import (
+    AllowUrls,
+    BlockSize,
+    Bundle,
+    By,
+    Decoding,
+    Device,
+    Exact,
+    InsideOnly,
+    Join,
+    Json,
+    Table,
+)
 from polysense.cli.progress import rows_done
 
 __all__ = ["evaluate"]
@@ -47,6 +59,7 @@ def evaluate(
     device: Device = "auto",
     join: Join = None,
     inside_only: InsideOnly = False,
+    allow_urls: AllowUrls = False,
     as_json: Json = False,
 ) -> None:
     """Measure a trained model on a labeled table."""
@@ -64,7 +77,7 @@ def evaluate(
             simple_baselines=simple_baselines,
             block_size=block_size,
             exact=exact,
-            root=media_root(table, inside_only),
+            root=media_root(table, inside_only, allow_urls),
             progress=progress,
         )
     console.write(evaluation.as_json() if as_json else evaluation.text())

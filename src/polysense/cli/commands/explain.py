@@ -9,7 +9,7 @@ import typer
 
 from polysense.cli import console
 from polysense.cli.arguments import joined, media_root, on_device
-from polysense.cli.commands.options import Bundle, Device, InsideOnly, Join, Json, Table
+from polysense.cli.commands.options import AllowUrls, Bundle, Device, InsideOnly, Join, Json, Table
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 
@@ -49,6 +49,7 @@ def explain(
     device: Device = "auto",
     join: Join = None,
     inside_only: InsideOnly = False,
+    allow_urls: AllowUrls = False,
     as_json: Json = False,
 ) -> None:
     """Explain predictions: columns' shares, maps of their cells, what would flip the answer.
@@ -75,7 +76,7 @@ def explain(
             method=method,
             parts=parts,
             maps=maps,
-            root=media_root(table, inside_only),
+            root=media_root(table, inside_only, allow_urls),
             progress=progress,
         )
     console.write(result.as_json() if as_json else result.text())

@@ -9,7 +9,7 @@ import typer
 
 from polysense.cli import console
 from polysense.cli.arguments import joined, media_root, names, on_device, writable
-from polysense.cli.commands.options import Bundle, Device, InsideOnly, Join, Json, Table
+from polysense.cli.commands.options import AllowUrls, Bundle, Device, InsideOnly, Join, Json, Table
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 
@@ -60,6 +60,7 @@ def fewshot(
     device: Device = "auto",
     join: Join = None,
     inside_only: InsideOnly = False,
+    allow_urls: AllowUrls = False,
     as_json: Json = False,
 ) -> None:
     """Classify rows from a few labeled ones per class, on what the model has learned; nothing of it is trained.
@@ -85,7 +86,7 @@ def fewshot(
             features_of=features,
             test=test,
             seed=seed,
-            root=media_root(table, inside_only),
+            root=media_root(table, inside_only, allow_urls),
             progress=progress,
         )
     paths = [] if output is None else result.write(output)

@@ -9,7 +9,7 @@ import typer
 
 from polysense.cli import console
 from polysense.cli.arguments import media_root, names, on_device, writable
-from polysense.cli.commands.options import Bundle, CsvSafe, Device, InsideOnly, Json, Table
+from polysense.cli.commands.options import AllowUrls, Bundle, CsvSafe, Device, InsideOnly, Json, Table
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 
@@ -49,6 +49,7 @@ def impute(
     csv_safe: CsvSafe = True,
     device: Device = "auto",
     inside_only: InsideOnly = False,
+    allow_urls: AllowUrls = False,
     as_json: Json = False,
 ) -> None:
     """Fill the missing cells of a table from what its rows have.
@@ -71,7 +72,7 @@ def impute(
             media=None if output is None else output.with_name(f"{output.stem}_media"),
             unreadable=unreadable,
             only_report=only_report,
-            root=media_root(table, inside_only),
+            root=media_root(table, inside_only, allow_urls),
             progress=progress,
         )
         if output is not None and not only_report:

@@ -10,7 +10,7 @@ import typer
 from polysense.cli import console
 from polysense.cli.arguments import joined, media_root, on_device
 from polysense.cli.arguments import names as split_names
-from polysense.cli.commands.options import Device, InsideOnly, Join, Json
+from polysense.cli.commands.options import AllowUrls, Device, InsideOnly, Join, Json
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 
@@ -63,6 +63,7 @@ def index(
     device: Device = "auto",
     join: Join = None,
     inside_only: InsideOnly = False,
+    allow_urls: AllowUrls = False,
     as_json: Json = False,
 ) -> None:
     """Write a table's rows as vectors into an index, or manage an index.
@@ -95,7 +96,7 @@ def index(
                 add=add,
                 update=update,
                 ann=ann,
-                root=media_root(table, inside_only),
+                root=media_root(table, inside_only, allow_urls),
                 progress=progress,
             )
         console.write_unreadable(made.unreadable)

@@ -9,7 +9,7 @@ import typer
 
 from polysense.cli import console
 from polysense.cli.arguments import joined, media_root, names, on_device
-from polysense.cli.commands.options import Bundle, Device, InsideOnly, Join, Json, Table
+from polysense.cli.commands.options import AllowUrls, Bundle, Device, InsideOnly, Join, Json, Table
 from polysense.cli.progress import rows_done
 from polysense.errors import ConfigError
 
@@ -35,6 +35,7 @@ def show(
     device: Device = "auto",
     join: Join = None,
     inside_only: InsideOnly = False,
+    allow_urls: AllowUrls = False,
     as_json: Json = False,
 ) -> None:
     """Draw a table's rows as points on one page, with their images: the nearer, the more alike to the model.
@@ -55,7 +56,7 @@ def show(
             color=color,
             method=method,
             max_rows=max_rows,
-            root=media_root(table, inside_only),
+            root=media_root(table, inside_only, allow_urls),
             progress=progress,
         )
     console.write_unreadable(result.unreadable)

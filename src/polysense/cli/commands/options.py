@@ -8,6 +8,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 __all__ = [
+    "AllowUrls",
     "BatchSize",
     "BlockSize",
     "Bundle",
@@ -87,6 +88,14 @@ Exact: TypeAlias = Annotated[
         "--exact/--no-exact",
         help="Whether a row's prediction is the same to the last bit whatever other rows are there, if not as the "
         "model's recipe says; without it, small tables are faster.",
+    ),
+]
+AllowUrls: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--allow-urls",
+        help="Download files that cells name by http or https URL, from public addresses only; in a recipe, "
+        "data.allow_urls=true.",
     ),
 ]
 InsideOnly: TypeAlias = Annotated[

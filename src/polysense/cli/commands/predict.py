@@ -11,6 +11,7 @@ import typer
 from polysense.cli import console
 from polysense.cli.arguments import joined, media_root, names, on_device, writable
 from polysense.cli.commands.options import (
+    AllowUrls,
     BlockSize,
     Bundle,
     CsvSafe,
@@ -63,6 +64,7 @@ def predict(
     device: Device = "auto",
     join: Join = None,
     inside_only: InsideOnly = False,
+    allow_urls: AllowUrls = False,
     as_json: Json = False,
     stream: Annotated[bool, typer.Option("--stream", help="Print texts as they are generated, row by row.")] = False,
 ) -> None:
@@ -78,7 +80,7 @@ def predict(
             raise ConfigError("--stream shows the texts of all rows and nothing else; leave out --keep and --split")
         from polysense import api
 
-        root = media_root(table, inside_only)
+        root = media_root(table, inside_only, allow_urls)
         _show(
             api.stream(
                 on_device(bundle, device),
@@ -104,7 +106,7 @@ def predict(
             split=split,
             block_size=block_size,
             exact=exact,
-            root=media_root(table, inside_only),
+            root=media_root(table, inside_only, allow_urls),
             progress=progress,
         )
         if output is not None:

@@ -11,8 +11,9 @@ import typer
 
 from polysense.cli import console
 from polysense.cli.announcement import first_line
-from polysense.cli.arguments import join_overrides
+from polysense.cli.arguments import access_overrides, join_overrides
 from polysense.cli.commands.options import (
+    AllowUrls,
     BatchSize,
     Epochs,
     InsideOnly,
@@ -141,6 +142,7 @@ def train(
     ] = False,
     join: Join = None,
     inside_only: InsideOnly = False,
+    allow_urls: AllowUrls = False,
     as_json: Json = False,
 ) -> None:
     """Train a model, from a recipe or a table.
@@ -149,7 +151,7 @@ def train(
     """
     since = monotonic()
     changes = [*join_overrides(join), *(overrides or ()), *(["evaluation.baselines=true"] if baselines else [])]
-    changes += ["data.allow_outside=false"] if inside_only else []
+    changes += access_overrides(inside_only, allow_urls)
     changes += short_overrides(
         {"--epochs": epochs, "--seed": seed, "--device": device, "--batch-size": batch_size}, changes
     )

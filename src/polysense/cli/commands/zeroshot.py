@@ -9,7 +9,7 @@ import typer
 
 from polysense.cli import console
 from polysense.cli.arguments import joined, media_root, names, on_device, writable
-from polysense.cli.commands.options import Bundle, CsvSafe, Device, InsideOnly, Join, Json, Table
+from polysense.cli.commands.options import AllowUrls, Bundle, CsvSafe, Device, InsideOnly, Join, Json, Table
 from polysense.cli.progress import rows_done
 
 __all__ = ["zeroshot"]
@@ -47,6 +47,7 @@ def zeroshot(
     device: Device = "auto",
     join: Join = None,
     inside_only: InsideOnly = False,
+    allow_urls: AllowUrls = False,
     as_json: Json = False,
 ) -> None:
     """Classify rows by the class name that lies nearest in the joint embedding space; no training, no examples."""
@@ -64,7 +65,7 @@ def zeroshot(
             templates=template or "{}",
             text_column=text_column,
             label=label,
-            root=media_root(table, inside_only),
+            root=media_root(table, inside_only, allow_urls),
             progress=progress,
         )
         if output is not None:

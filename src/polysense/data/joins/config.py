@@ -33,7 +33,7 @@ class JoinConfig(Config):
             makes no two keys of a table one.
         order: The column that lists are ordered by: numbers, or dates as 2024-01-31. null: as the rows stand.
         before: The main table's column with a row's own time: only rows whose `order` is earlier are listed, so that no
-            list tells of the future. null: all.
+            list tells of the future; a date without an hour is over when its day is. null: all.
         last: The most rows in a list: the last ones. null: all.
     """
 

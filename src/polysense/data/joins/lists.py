@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
@@ -54,10 +55,16 @@ def list_rows(
             own = _times(table, config.before)
             if own.dtype != times.dtype:
                 raise TableError(
-                    f"data.tables.{name}: {config.before!r} of {table.name} and {config.order!r} of {side.name} are "
-                    f"one dates and the other numbers; expected times of one kind"
+                    f"data.tables.{name}: {config.before!r} of {table.name} holds {_kind(own)}, and "
+                    f"{config.order!r} of {side.name} {_kind(times)}; expected times of one kind"
                 )
-            both = pl.concat([times.alias("t"), own.alias("t")]).rank("dense").cast(pl.Int64).fill_null(0).to_numpy()
+            both = (
+                pl.concat([_ends(times, side, config.order).alias("t"), own.alias("t")])
+                .rank("dense")
+                .cast(pl.Int64)
+                .fill_null(0)
+                .to_numpy()
+            )
             ranks, limits = both[: len(side)], both[len(side) :]
             if without := int((ranks[known] == 0).sum()):
                 notes.append(
@@ -109,8 +116,30 @@ def listed(column: pl.Series, chosen: ListRows) -> pl.Series:
     return lists.gather(index.set(index < 0, None))
 
 
+def _ends(times: pl.Series, table: Table, column: str) -> pl.Series:
+    """When a time is over: of a date alone the day's end, for what happened on a day may be later than any hour of it.
+
+    Args:
+        times: What `_times` gave.
+        table: Of it.
+        column: Of it.
+    """
+    if times.dtype.is_numeric():
+        return times
+    is_day = ~table.frame[column].str.contains(":", literal=True)
+    over = times + timedelta(days=1, microseconds=-1)
+    return pl.select(pl.when(is_day).then(over).otherwise(times)).to_series()
+
+
+def _kind(times: pl.Series) -> str:
+    if times.dtype.is_numeric():
+        return "numbers"
+    zone = times.dtype.time_zone if isinstance(times.dtype, pl.Datetime) else None
+    return "times without a time zone" if zone is None else "times with a time zone"
+
+
 def _times(table: Table, column: str) -> pl.Series:
-    """A column of times as numbers or as dates and times, null where they are missing.
+    """A column of times as numbers or as dates and times, null where they are missing. Those with a zone are UTC.
 
     Raises:
         TableError: A cell is neither; names the first.
@@ -133,9 +162,18 @@ def _times(table: Table, column: str) -> pl.Series:
         )
     ).to_series()
     if times.null_count() > texts.null_count():
+        zoned = plain.str.replace("Z$", "+00:00")
+        in_zones = pl.select(
+            pl.coalesce(
+                zoned.str.to_datetime(form, strict=False, time_unit="us", time_zone="UTC")
+                for form in ("%Y-%m-%d %H:%M:%S%.f%:z", "%Y-%m-%d %H:%M%:z")
+            )
+        ).to_series()
+        if in_zones.null_count() == texts.null_count():
+            return in_zones
         row = int(np.flatnonzero(times.is_null().to_numpy() & texts.is_not_null().to_numpy())[0])
         raise TableError(
             f"{table.name}, row {row}, column {column!r}: found {texts[row]!r}, expected a number, or a date or time "
-            f"as 2024-01-31 or 2024-01-31T12:00:00"
+            f"as 2024-01-31 or 2024-01-31T12:00:00, with a time zone (Z, +02:00) in all cells or in none"
         )
     return times

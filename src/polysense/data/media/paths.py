@@ -7,6 +7,9 @@ So the rule about files outside of the table's folder stands in one place. The r
 The rule: what counts is the file that is opened, after every symbolic link and `..` has been followed. A link inside
 the folder that leads out of it is refused, one that stays inside is not; the folder itself may be reached by a link.
 Hard links can't be told from files. Whether a refused file exists is not said.
+
+A URL names a file of the web, which is downloaded (`data.media.download`) where the folder is an `OnlineFolder`, and
+nowhere else.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from polysense.data.media.download import downloads, is_url
 from polysense.data.media.file_names import existing
 from polysense.errors import DecodeError
 
@@ -24,11 +28,34 @@ if sys.platform == "win32":
 else:
     from pathlib import PosixPath as _NativePath
 
-__all__ = ["ConfinedFolder", "find_file", "resolve"]
+__all__ = ["ConfinedFolder", "ConfinedOnlineFolder", "OnlineFolder", "find_file", "media_folder", "resolve"]
 
 
 class ConfinedFolder(_NativePath):
     """A folder that cells may not lead out of: `root=ConfinedFolder("uploads")` wherever a `root` is taken."""
+
+
+class OnlineFolder(_NativePath):
+    """A folder beside which cells may name files of the web by URL."""
+
+
+class ConfinedOnlineFolder(ConfinedFolder, OnlineFolder):
+    """A folder that cells may not lead out of, beside which they may name files of the web."""
+
+
+def media_folder(folder: Path | str, *, allow_outside: bool = True, allow_urls: bool = False) -> Path:
+    """A folder with what cells may name beside the files in it, for wherever a `root` is taken.
+
+    Args:
+        folder: That relative paths start from. One that was confined or allowed URLs before still is, and does.
+        allow_outside: Whether files of this machine outside of it may be read.
+        allow_urls: Whether URLs are downloaded.
+    """
+    is_confined = not allow_outside or isinstance(folder, ConfinedFolder)
+    is_online = allow_urls or isinstance(folder, OnlineFolder)
+    if is_confined:
+        return ConfinedOnlineFolder(folder) if is_online else ConfinedFolder(folder)
+    return OnlineFolder(folder) if is_online else Path(folder)
 
 
 def resolve(root: Path, text: str) -> Path:
@@ -46,7 +73,11 @@ def resolve(root: Path, text: str) -> Path:
     scheme, separator, _ = text.partition("://")
     if separator and scheme.isalnum():
         if scheme.lower() != "file":
-            raise DecodeError(f"{text[:200]!r} is a URL; nothing is downloaded here, download it and name the file")
+            raise DecodeError(
+                f"{text[:200]!r} is a URL, and nothing is downloaded unless data.allow_urls (--allow-urls) is on"
+                if is_url(text)
+                else f"{text[:200]!r} is a URL of {scheme[:20]!r}, which is not read; download it and name the file"
+            )
         parts = urlsplit(text)
         if parts.netloc not in ("", "localhost"):
             raise DecodeError(f"{text[:200]!r} names a file on another machine, {parts.netloc!r}")
@@ -71,8 +102,11 @@ def find_file(root: Path, named: str | Path) -> Path:
         named: The cell.
 
     Raises:
-        DecodeError: It can't be a path, or it lies outside of a `ConfinedFolder`.
+        DecodeError: It can't be a path, it lies outside of a `ConfinedFolder`, or it is a URL that may not be
+            downloaded, or can't be.
     """
+    if isinstance(root, OnlineFolder) and isinstance(named, str) and is_url(named):
+        return downloads().file(named)
     path = resolve(root, named) if isinstance(named, str) else root / named
     path = existing(path)
     if not isinstance(root, ConfinedFolder):

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from polysense.core.registry import modalities
+from polysense.data.media.download import is_url
 
 __all__ = ["file_kind", "is_code", "kind_of_bytes", "kind_of_path"]
 
@@ -23,6 +25,8 @@ def _by_extension() -> Mapping[str, str]:
 def kind_of_path(text: str) -> str | None:
     """The modality whose files have a path's extension, if the text can be a path."""
     text = text.strip()
+    if is_url(text):
+        text = urlsplit(text).path if text.isprintable() else ""
     stem, dot, extension = text.rpartition(".")
     if not dot or not stem or len(text) > 1024 or "\n" in text:
         return None

@@ -24,8 +24,9 @@ from polysense.core.modality_spec import Profile
 from polysense.core.random import permutation
 from polysense.core.registry import modalities
 from polysense.core.role import Role
+from polysense.data.media.download import is_url
 from polysense.data.media.media import locate
-from polysense.data.media.paths import find_file
+from polysense.data.media.paths import OnlineFolder, find_file
 from polysense.data.media.sniff import file_kind, is_code, kind_of_bytes
 from polysense.data.roles.cleaned import cleaned
 from polysense.data.roles.column_names import name_words
@@ -253,8 +254,10 @@ class ColumnProfile(Profile):
 
     @cached_property
     def are_remote(self) -> bool:
+        is_online = isinstance(self.root, OnlineFolder)
         paths = [item for item in self.items if isinstance(item, str)]
-        return sum(bool(re.match(r"(?!file:)\w+://", path)) for path in paths) > 0.5 * len(paths)
+        remote = [path for path in paths if re.match(r"(?!file:)\w+://", path) and not (is_online and is_url(path))]
+        return len(remote) > 0.5 * len(paths)
 
     def files(self, kind: str) -> str:
         listed = "lists of " if self.are_lists else ""
@@ -278,6 +281,8 @@ class ColumnProfile(Profile):
                 continue
         if num_there == len(looked_for):
             return ""
+        if all(map(is_url, looked_for)):
+            return f" ({num_there or 'none'} of {len(looked_for)} tried can be downloaded)"
         return f" ({num_there or 'none'} of {len(looked_for)} looked for in the folder {self.root.name!r} is there)"
 
     @cached_property

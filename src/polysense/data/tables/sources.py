@@ -28,7 +28,7 @@ from polysense.core.sample import SourceInfo
 from polysense.core.unicode_text import mended
 from polysense.data.joins.result import JoinResult
 from polysense.data.media.file_names import existing
-from polysense.data.media.paths import ConfinedFolder
+from polysense.data.media.paths import media_folder
 from polysense.data.tables.arrow_types import from_arrow
 from polysense.data.tables.columnar import read_arrow, read_parquet
 from polysense.data.tables.delimited import check_names, read_delimited
@@ -125,11 +125,12 @@ class Table:
             literal: Take "NA", "None" and their like for values (targets).
         """
         self.require(column)
+        if self.imputations is not None and column in self.imputations.cells:
+            imputed = self.imputations.cells[column].get(int(self.rows[i]))
+            if imputed is not None:
+                return imputed
         value = self.frame.get_column(column)[i]
-        result = clean(value.to_list() if isinstance(value, pl.Series) else value, literal, column in self.spelled)
-        if result is None and self.imputations is not None and column in self.imputations.cells:
-            return self.imputations.cells[column].get(int(self.rows[i]))
-        return result
+        return clean(value.to_list() if isinstance(value, pl.Series) else value, literal, column in self.spelled)
 
     def cells(self, column: str, *, literal: bool = False) -> list[object]:
         """All cells of a column; equal to `cell` on each position, much faster."""
@@ -138,8 +139,7 @@ class Table:
         imputed = {} if self.imputations is None else self.imputations.cells.get(column, {})
         if not imputed:
             return result
-        rows = self.rows.tolist()
-        return [imputed.get(row) if cell is None else cell for row, cell in zip(rows, result, strict=True)]
+        return [imputed.get(row, cell) for row, cell in zip(self.rows.tolist(), result, strict=True)]
 
     def some_cells(self, positions: np.ndarray, column: str, *, literal: bool = False) -> list[object]:
         """The cells of a column at some positions, without imputed values; otherwise equal to `cell` on each."""
@@ -185,6 +185,7 @@ def read_table(
     root: Path | str | None = None,
     name: str | None = None,
     allow_outside: bool = True,
+    allow_urls: bool = False,
     join: Mapping[str, Any] | None = None,
 ) -> Table:
     """Reads a table.
@@ -197,6 +198,8 @@ def read_table(
         name: What messages call the table.
         allow_outside: Whether cells may name media files outside of that folder; a root that is a `ConfinedFolder` says
             no.
+        allow_urls: Whether cells may name media files by http or https URL, which are then downloaded; a root that is
+            an `OnlineFolder` says yes.
         join: Further tables by name, likewise, whose columns are joined to the rows where the table is used: by keys
             that a recipe names, that are inferred before a training, or that a trained model was joined by.
 
@@ -207,13 +210,17 @@ def read_table(
         table = replace(source, name=name or source.name, root=_folder(root) if root else source.root)
     else:
         table = normalized(read_raw(source, root=root, name=name))
-    if not allow_outside:
-        table = replace(table, root=ConfinedFolder(table.root))
+    if allow_urls or not allow_outside:
+        table = replace(table, root=media_folder(table.root, allow_outside=allow_outside, allow_urls=allow_urls))
     if not (table.sides or join):
         return table
     sides = {
         key: read_table(
-            side, root=root, name=None if isinstance(side, (str, Path, Table)) else key, allow_outside=allow_outside
+            side,
+            root=root,
+            name=None if isinstance(side, (str, Path, Table)) else key,
+            allow_outside=allow_outside,
+            allow_urls=allow_urls,
         )
         for key, side in {**table.sides, **(join or {})}.items()
     }

@@ -56,6 +56,10 @@ class NumberColumnConfig(ColumnConfig):
         """The preprocessing of the column of that name, not yet fitted."""
         return NumberProcessor(name, self)
 
+    def notation(self, cells: Sequence[object]) -> Notation:
+        """See `ColumnConfig`."""
+        return NotationEvidence.of(cells, self.decimal, self.missing).notation
+
 
 class NumberProcessor(ColumnProcessor):
     """Reads and scales numbers; each item is float32 [1], (x - center) / scale. No value is cut off.

@@ -34,10 +34,14 @@ _SPACES = re.compile(r"\s+")
 
 @dataclass(frozen=True, kw_only=True)
 class TextCleaningConfig(CleaningConfig):
-    """A cleaning of texts."""
+    """A cleaning of texts.
+
+    It shifts the characters behind what it changes, so no target may lie in the column.
+    """
 
     modalities: ClassVar[frozenset[str]] = frozenset({"text", "category"})
     cleans_targets: ClassVar[bool] = True
+    moves: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,7 @@ _FIXED = {
     "data.tables": "variants are compared on the same rows",
     "data.root": "variants are compared on the same rows",
     "data.allow_outside": "variants are compared on the same rows",
+    "data.allow_urls": "variants are compared on the same rows",
     "data.targets": "variants are compared on the same targets",
 }
 _OPENING, _CLOSING = "[{", "]}"

@@ -42,6 +42,9 @@ __all__ = ["HELD_OUT", "Trial", "TrialRunner", "fingerprint", "read_predictions"
 
 HELD_OUT = ("validation", "test")
 
+# Of a recipe's data, what acts after rows are read. Any other key counts, so that a new one is never forgotten.
+_READ_ALIKE = frozenset({"transforms", "views", "modality_dropout", "store"})
+
 _log = get_logger("polysense.workflows")
 
 
@@ -204,14 +207,15 @@ class TrialRunner:
         """Fitted preprocessing for a recipe: that of the last one, if nothing that it depends on has changed."""
         data = recipe.data
         requirements = (recipe.model.requirements(recipe.data.modalities), recipe.model.target_requirements())
-        parts: tuple[Any, ...] = (
-            data.columns, data.targets, data.features, data.weight, data.cache, data.num_workers, *requirements,
-        )  # fmt: skip
+        parts: tuple[Any, ...] = requirements
+        if any(target.lies_in_input for target in data.targets.values()):  # which not every transform leaves defined
+            parts = (*parts, data.transforms)
         if data.impute is not None:  # what it may read depends on what heads are kept from reading
-            parts = (*parts, data.impute, data.impute_media, recipe.model.heads)
+            parts = (*parts, recipe.model.heads)
         if recipe.init_from is not None:  # what moves, and brings its preprocessing, depends on the model too
             parts = (*parts, recipe.init_from, recipe.model)
-        key = json_text([to_dict(part) for part in parts], sort_keys=True)
+        plain = {key: value for key, value in to_dict(data).items() if key not in _READ_ALIKE}
+        key = json_text([plain, *(to_dict(part) for part in parts)], sort_keys=True)
         if self._data is None or key != self._key:
             self._data, self._held_out = None, {}  # first, so that two tables are never in memory at once
             self._data, self._key = fit_data(recipe, self._tables), key

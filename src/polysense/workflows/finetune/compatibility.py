@@ -14,6 +14,7 @@ from typing import Any
 from polysense.bundle import Bundle
 from polysense.config.codec import to_dict
 from polysense.core.schema import Target
+from polysense.data.cleaning import CellCleaner
 from polysense.data.column import ColumnProcessor
 from polysense.data.tables.sources import Table
 from polysense.data.target import TargetProcessor
@@ -122,6 +123,7 @@ class Compatibility:
                     f"data.columns.{name}.{key} is {requested} here and {was} there; its preprocessing comes with it, "
                     "so leave the key out"
                 )
+        yield from self._cleaning_reasons(name, old.cleaner)
         cells = new.source(name)
         if self._table.has(cells) and not old.column.multiple and not old.joins_lists:
             lists = (cell for cell in self._table.cells(cells) if isinstance(cell, list))
@@ -135,9 +137,10 @@ class Compatibility:
             yield f"the target is {new.type} here and {old.config.type} there"
             return
         yield from _differences(new, old.config, f"data.targets.{name}", _PLACES)
+        yield from self._cleaning_reasons(name, old.cleaner)
         # Else it is fitted once the columns are, and labels that are unknown there are listed as unreadable.
         if not new.lies_in_input:
-            fitted = self._fitted(name)
+            fitted = self._fitted(name, old.cleaner)
             unknown = sorted(set(fitted.classes) - set(old.target.classes), key=str)
             if unknown:
                 yield f"the model there knows no class {', '.join(map(repr, unknown[:5]))}"
@@ -145,11 +148,25 @@ class Compatibility:
             if members != old.target.members:
                 yield f"it is about {', '.join(members)} here and {', '.join(old.target.members)} there"
 
-    def _fitted(self, name: str) -> Target:
+    def _cleaning_reasons(self, name: str, cleaner: CellCleaner) -> Iterator[str]:
+        """Whether cells are cleaned as there; a recipe that names no cleaning takes what comes with the part."""
+        requested = self._recipe.data.cleaning.get(name, ())
+        if requested and requested != cleaner.configs:
+            here, there = ([each.type for each in configs] for configs in (requested, cleaner.configs))
+            differ = "with other settings there" if here == there else f"{', '.join(there) or 'none'} there"
+            yield (
+                f"data.cleaning.{name} is {', '.join(here)} here and {differ}; its preprocessing comes with it, so "
+                f"leave the key out"
+            )
+
+    def _fitted(self, name: str, cleaner: CellCleaner) -> Target:
         data = self._recipe.data
         inputs = {column: config.type for column, config in data.columns.items()}
         requirements = self._recipe.model.target_requirements()
-        return data.target_processor(name).fit(self._table, requirements.get(name), inputs)
+        processor = data.target_processor(name)
+        if cleaner:
+            processor.cleaner = CellCleaner.restored(cleaner.plain())
+        return processor.fit(self._table, requirements.get(name), inputs)
 
 
 def _differences(new: Any, old: Any, where: str, harmless: frozenset[str] = _HARMLESS) -> Iterator[str]:

@@ -205,6 +205,12 @@ def plan_start(recipe: Recipe, table: Table) -> Start | None:
     for name, column in columns.items():
         if reason := shift(column, table):
             _log.warning("init_from: column %r: %s", name, reason)
+    cleaners = {name: column.cleaner for name, column in columns.items()}
+    cleaners |= {name: target.cleaner for name, target in targets.items()}
+    for name, cleaner in cleaners.items():
+        if cleaner and not recipe.data.cleaning.get(name):
+            cleanings = ", ".join(each.type for each in cleaner.configs)
+            _log.info("init_from: %r is cleaned as it was there (%s)", name, cleanings)
     return Start(
         config=config,
         bundle=bundle,
@@ -265,6 +271,7 @@ def like_bundle(recipe: Recipe, *, inferred: bool) -> Recipe:
     here, there = _parts(recipe.model), _parts(bundle.model_config)
     known = bundle.processor.columns
     encoders, columns = dict(recipe.model.encoders), dict(recipe.data.columns)
+    cleaning = dict(recipe.data.cleaning)
     sources = {}
     for here_part, there_part in _requested(config, here, there).items():
         kind, _, name = here_part.partition(".")
@@ -275,6 +282,8 @@ def like_bundle(recipe: Recipe, *, inferred: bool) -> Recipe:
             sources[source] = name
             if inferred:
                 columns[name] = dataclasses.replace(known[source].config, column=columns[name].column)
+                if known[source].cleaner:
+                    cleaning[name] = known[source].cleaner.configs
     if not inferred:
         return dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, encoders=encoders))
     model = dataclasses.replace(recipe.model, encoders=encoders, width=bundle.model_config.width)
@@ -284,7 +293,8 @@ def like_bundle(recipe: Recipe, *, inferred: bool) -> Recipe:
         encoders = {name: encoders[name] for name in columns}
         taken = bundle.model_config
         model = dataclasses.replace(model, encoders=encoders, fusion=taken.fusion, missing=taken.missing)
-    return dataclasses.replace(recipe, model=model, data=dataclasses.replace(recipe.data, columns=columns))
+    data = dataclasses.replace(recipe.data, columns=columns, cleaning=cleaning)
+    return dataclasses.replace(recipe, model=model, data=data)
 
 
 def without_parts(recipe: Recipe, columns: Sequence[str]) -> InitFromConfig | None:

@@ -19,7 +19,7 @@ from polysense.core.schema import Target
 from polysense.core.stratified_folds import stratified_folds
 from polysense.data.config import DataConfig
 from polysense.data.split import SPLITS, RandomSplitConfig, SplitConfig, groups_of
-from polysense.data.tables.sources import Table, read_table
+from polysense.data.tables.sources import Table
 from polysense.data.target import TargetProcessor
 from polysense.errors import ConfigError, DecodeError, SplitError
 from polysense.recipe import Recipe
@@ -115,10 +115,7 @@ def plan_folds(recipe: Recipe, table: Table) -> FoldPlan:
                 "measured of it differs with each fold's own preprocessing; leave out the folds, and give it a split"
             )
     validation, test = (
-        None
-        if path is None
-        else join_like(data, read_table(path, root=data.root, allow_outside=data.allow_outside), table)
-        for path in (data.validation, data.test)
+        None if path is None else join_like(data, data.read(path), table) for path in (data.validation, data.test)
     )
     parts = _drawn(data, table, seed)
     is_test = (parts == SPLITS.index("test")) & data.split.names_test

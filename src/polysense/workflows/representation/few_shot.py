@@ -14,7 +14,7 @@ from polysense.core.files import named_path, write_text
 from polysense.core.json import json_text
 from polysense.core.registry import task
 from polysense.core.sample import Unreadable
-from polysense.data.media.paths import ConfinedFolder
+from polysense.data.media.paths import ConfinedFolder, OnlineFolder
 from polysense.data.roles.infer import guess_target
 from polysense.data.roles.profile import ColumnProfile
 from polysense.data.split import FractionSplitConfig, split
@@ -236,7 +236,8 @@ def _check_target(bundle: Bundle, table: Table, target: str, requested: Features
 def _split(bundle: Bundle, table: Table, target: str, test: Any) -> dict[str, Table]:
     """The table's parts, as the model was trained with them where it is the same table."""
     if test is not None:
-        other = read_table(test, allow_outside=not isinstance(table.root, ConfinedFolder))
+        is_confined, is_online = (isinstance(table.root, kind) for kind in (ConfinedFolder, OnlineFolder))
+        other = read_table(test, allow_outside=not is_confined, allow_urls=is_online)
         return {
             "train": table,
             "test": bundle.read(dataclasses.replace(other, sides={**table.sides, **other.sides}), also=[target]),
