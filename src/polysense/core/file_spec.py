@@ -53,7 +53,7 @@ class FileSpec(ModalitySpec):
         evidence = f"{how}; {profile.files(self.name)}" if how else profile.files(self.name)
         if profile.are_remote:
             listed = "lists of " if profile.are_lists else ""
-            evidence = f"{listed}URLs of {self.name} files, which data.allow_urls=true downloads; or name local files"
+            evidence = f"{listed}URLs of {self.name} files; download them and name the files, or set data.allow_urls"
         return Claim(
             confidence=1.0 if besides else 0.98,
             evidence=evidence,

@@ -15,6 +15,7 @@ nowhere else.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -28,7 +29,15 @@ if sys.platform == "win32":
 else:
     from pathlib import PosixPath as _NativePath
 
-__all__ = ["ConfinedFolder", "ConfinedOnlineFolder", "OnlineFolder", "find_file", "media_folder", "resolve"]
+__all__ = [
+    "ConfinedFolder",
+    "ConfinedOnlineFolder",
+    "OnlineFolder",
+    "find_file",
+    "is_out_of_reach",
+    "media_folder",
+    "resolve",
+]
 
 
 class ConfinedFolder(_NativePath):
@@ -89,6 +98,12 @@ def resolve(root: Path, text: str) -> Path:
         return path.expanduser()
     except RuntimeError as error:
         raise DecodeError(f"{text[:80]!r} names a file in a home folder, and there is none: {error}") from None
+
+
+def is_out_of_reach(root: Path, text: str) -> bool:
+    """Whether a cell is a URL that is neither of this machine's files nor may be downloaded."""
+    is_remote = re.match(r"\s*(?!file:)\w+://", text) is not None
+    return is_remote and not (isinstance(root, OnlineFolder) and is_url(text))
 
 
 def find_file(root: Path, named: str | Path) -> Path:

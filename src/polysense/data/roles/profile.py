@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property, lru_cache
@@ -26,7 +27,7 @@ from polysense.core.registry import modalities
 from polysense.core.role import Role
 from polysense.data.media.download import is_url
 from polysense.data.media.media import locate
-from polysense.data.media.paths import OnlineFolder, find_file
+from polysense.data.media.paths import find_file, is_out_of_reach
 from polysense.data.media.sniff import file_kind, is_code, kind_of_bytes
 from polysense.data.roles.cleaned import cleaned
 from polysense.data.roles.column_names import name_words
@@ -254,10 +255,8 @@ class ColumnProfile(Profile):
 
     @cached_property
     def are_remote(self) -> bool:
-        is_online = isinstance(self.root, OnlineFolder)
         paths = [item for item in self.items if isinstance(item, str)]
-        remote = [path for path in paths if re.match(r"(?!file:)\w+://", path) and not (is_online and is_url(path))]
-        return len(remote) > 0.5 * len(paths)
+        return sum(is_out_of_reach(self.root, path) for path in paths) > 0.5 * len(paths)
 
     def files(self, kind: str) -> str:
         listed = "lists of " if self.are_lists else ""
@@ -275,15 +274,12 @@ class ColumnProfile(Profile):
         looked_for = paths[:20]
         num_there = 0
         for path in looked_for:
-            try:
+            with suppress(OSError, ValueError, DecodeError):
                 num_there += find_file(self.root, path).is_file()
-            except (OSError, ValueError, DecodeError):
-                continue
         if num_there == len(looked_for):
             return ""
-        if all(map(is_url, looked_for)):
-            return f" ({num_there or 'none'} of {len(looked_for)} tried can be downloaded)"
-        return f" ({num_there or 'none'} of {len(looked_for)} looked for in the folder {self.root.name!r} is there)"
+        where = "on the web" if all(map(is_url, looked_for)) else f"in the folder {self.root.name!r}"
+        return f" ({num_there or 'none'} of {len(looked_for)} looked for {where} is there)"
 
     @cached_property
     def num_numbers(self) -> int:
