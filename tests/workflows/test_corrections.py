@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -145,3 +147,27 @@ def test_mixup_of_what_can_not_be_mixed_is_refused(tmp_path: Path) -> None:
             rows, target="text", output=tmp_path / "run", overrides=[*SMALL, "training.mixup=0.2"], progress=False,
             columns={"text": "generation"},
         )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_two_processes_draw_and_mix_as_one_does(tmp_path: Path) -> None:
+    """Each process has its own rows; their partners are rows of the whole epoch, whichever process has them."""
+    holes = table().with_columns(z=pl.when(pl.int_range(120) % 4 == 0).then(None).otherwise(pl.col("z")))
+    holes.write_csv(tmp_path / "table.csv")
+    options = [
+        str(tmp_path / "table.csv"), "--target", "label", *SMALL, "training.epochs=3", "training.num_threads=1",
+        "training.optimizer={type: sgd, lr: 0.05}", "training.mixup=0.4", "training.sampler=class_balanced",
+        "model.heads.label={type: classification, dropout: 0, class_weights: balanced, class_weights_from: 0.5}",
+        "model.fusion.dropout=0",
+    ]  # fmt: skip
+    weights = []
+    together = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    for name, launch in (("one", ["-m"]), ("two", together)):
+        done = subprocess.run(
+            [sys.executable, *launch, "polysense", "train", *options, "-o", str(tmp_path / name)],
+            capture_output=True, text=True, timeout=280, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+        weights.append(dict(polysense.load(tmp_path / name).model.state_dict()))
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(weights[1][name], tensor, rtol=0, atol=2e-6, msg=name)
