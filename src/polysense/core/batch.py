@@ -200,7 +200,9 @@ class Batch:
         return self.rows.device
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
-        """A copy on another device."""
+        """A copy on another device; the batch itself where it lies there already."""
+        if self.device == torch.device(device):
+            return self
         return map_tensors(lambda tensor: tensor.to(device, non_blocking=non_blocking), self)
 
     def pin_memory(self) -> Batch:

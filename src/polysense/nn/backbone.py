@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from polysense.core.batch import StoredItems
 from polysense.core.json import read_fields, write_json
@@ -216,8 +217,9 @@ class BackboneEncoder(Encoder):
             f"column {self.column.name!r}: features of the network {stored.shelf}, expected {self.shelf or 'none'}"
         )
         missing = (lengths > 0) & (stored.counts == 0)
-        computed = self.item_features(values, lengths * missing)
-        live = iter(computed)
+        if not bool(missing.any()):
+            return self.tokens_of(self._stored(values, lengths, stored))
+        live = iter(self.item_features(values, lengths * missing))
         counts = stored.counts.tolist()
         items = [
             tuple(layer[row, : counts[row]] for layer in stored.layers) if counts[row] else next(live).layers
@@ -225,30 +227,53 @@ class BackboneEncoder(Encoder):
         ]
         return self.tokens_of(self._gathered(values, lengths, items))
 
+    def _stored(self, values: Items, lengths: Lengths, stored: StoredItems) -> Features:
+        """As `_gathered` where nothing was computed: what is stored lies side by side already."""
+        counts = stored.counts.masked_fill(lengths == 0, 0)
+        longest, grid = self._shape_at(values, lengths, counts[lengths > 0].tolist())
+        mask = torch.arange(longest, device=values.device) < counts[:, None]
+        layers = stored.layers
+        if (more := longest - layers[0].shape[1]) != 0:  # below 0 cuts
+            layers = tuple(F.pad(layer, (0, 0, 0, more)) for layer in layers)
+        if not torch.equal(counts, stored.counts):
+            layers = tuple(layer.masked_fill(~mask[:, :, None], 0.0) for layer in layers)
+        return Features(tuple(Tokens(layer, mask, grid) for layer in layers))
+
     def _gathered(self, values: Items, lengths: Lengths, items: Sequence[Sequence[Tensor]]) -> Features:
         """The features of those items that are there side by side, among rows of zeros."""
-        rows = (lengths > 0).nonzero().flatten().tolist()
-        longest = max((len(item[0]) for item in items), default=1)
+        sizes = [len(item[0]) for item in items]
+        longest, grid = self._shape_at(values, lengths, sizes)
+        counts = torch.zeros(len(values), dtype=torch.int64)
+        layers = [values.new_zeros(len(values), longest, width, dtype=torch.float32) for width in self.widths]
+        for row, size, item in zip((lengths > 0).nonzero().flatten().tolist(), sizes, items, strict=True):
+            counts[row] = size
+            for layer, features in zip(layers, item, strict=True):
+                layer[row, :size] = features
+        mask = torch.arange(longest, device=values.device) < counts.to(values.device)[:, None]
+        return Features(tuple(Tokens(layer, mask, grid) for layer in layers))
+
+    def _shape_at(self, values: Items, lengths: Lengths, sizes: Sequence[int]) -> tuple[int, tuple[int, ...]]:
+        """Tokens that each item is padded to, and the grid in which they lie.
+
+        Args:
+            values: Of all items.
+            lengths: Likewise.
+            sizes: Tokens of each item that is there.
+        """
+        longest = max(sizes, default=1)
         grid: tuple[int, ...] = ()
         if values.dim() > 2 or not self.training or torch.is_inference_mode_enabled():
             # What has two axes has a length, as in `item_features`. At prediction the shape of what is fused may not
             # depend on the rows beside it.
-            room, grid = self._room(values, lengths, items)
+            room, grid = self._room(values, lengths, sizes)
             longest = max(longest, room)
-        counts = [0] * len(values)
-        layers = [values.new_zeros(len(values), longest, width, dtype=torch.float32) for width in self.widths]
-        for row, item in zip(rows, items, strict=True):
-            counts[row] = len(item[0])
-            for layer, features in zip(layers, item, strict=True):
-                layer[row, : len(features)] = features
-        mask = torch.arange(longest, device=values.device) < torch.tensor(counts, device=values.device)[:, None]
-        return Features(tuple(Tokens(layer, mask, grid or (longest,)) for layer in layers))
+        return longest, grid or (longest,)
 
-    def _room(self, values: Items, lengths: Lengths, items: Sequence[Sequence[Tensor]]) -> tuple[int, tuple[int, ...]]:
+    def _room(self, values: Items, lengths: Lengths, sizes: Sequence[int]) -> tuple[int, tuple[int, ...]]:
         """Tokens of an item that fills the shape that these have, and the grid in which they lie; () for a sequence."""
         key = (tuple(values.shape[1:]), values.device)
-        if key not in self._rooms and values.dim() == 2 and values.shape[1] in (sizes := lengths[lengths > 0].tolist()):
-            self._rooms[key] = len(items[sizes.index(values.shape[1])][0]), ()
+        if key not in self._rooms and values.dim() == 2 and values.shape[1] in (own := lengths[lengths > 0].tolist()):
+            self._rooms[key] = sizes[own.index(values.shape[1])], ()
         if key not in self._rooms:
             blank = torch.zeros_like(values[:1]) if len(values) else values.new_zeros(1, *values.shape[1:])
             size = values.shape[1] if values.dim() == 2 else 1

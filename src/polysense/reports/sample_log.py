@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -47,6 +48,7 @@ _MAX_LINES = 40
 _FIRST_LINES = 5
 _MAX_REFERENCES = 5
 _SHORT = 60  # characters of a cell in a line
+_SHARE = 0.05  # of the time that drawing the page may take while epochs are short; the last page is always drawn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +122,7 @@ class SampleLog:
         self._shown: dict[int, list[SampleRow]] = {}
         self._lines: list[dict[str, Any]] = []
         self._texts: dict[str, str] = {}
+        self._written_at, self._cost = time.monotonic(), 0.0
 
     def add(self, evaluation: Evaluation, epoch: int) -> None:
         """Shows the predictions.
@@ -141,7 +144,11 @@ class SampleLog:
             self._rows[number] = self._preview(self._rows[number], evaluation, position, epoch)
         write_json_lines(self._folder / "samples.jsonl", self._lines)
         self._epoch, self._shown[epoch] = epoch, list(self._rows)
-        self._write(None)
+        started = time.monotonic()
+        if started - self._written_at >= self._cost / _SHARE:
+            self._write(None)
+            self._written_at = time.monotonic()
+            self._cost = self._written_at - started
 
     def finish(self, best_epoch: int | None) -> None:
         """Draws the page once more, with the epoch marked whose model is delivered, and its predictions shown.

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from polysense.config.codec import to_dict
 from polysense.core.files import replacing
 from polysense.core.logs import get_logger
+from polysense.core.tensor_file import unshared
 from polysense.errors import CheckpointError
 from polysense.training.balance.base import Balance
 from polysense.training.callbacks.text_log import RESUME_LOGGER
@@ -45,6 +46,8 @@ from polysense.training.run import Run
 from polysense.training.schedule import Schedule
 
 __all__ = ["State", "checkpoint_path", "has_checkpoint"]
+
+_MOST_HELD = 2**26  # bytes of best weights that wait in memory
 
 _LOG = get_logger("polysense.training")
 _RESUME_LOG = get_logger(RESUME_LOGGER)
@@ -78,6 +81,7 @@ class State:
     balance: Balance | None = None
     others: Mapping[str, Resumable] = field(default_factory=dict)
     plan: dict[str, Any] | None = None
+    _best: tuple[dict[str, Tensor], dict[str, Any]] | None = field(default=None, init=False)
 
     def path(self, name: str) -> Path:
         """Where the checkpoint "last", "previous" or "best" lies."""
@@ -106,9 +110,9 @@ class State:
             return path
         if name == "best":
             with self.averaged():
-                state = {"epoch": self.run.epoch + 1, "monitor": self.run.monitor.state()}
-                save_checkpoint(path, _prefixed("model", self.module.state_dict()), state)
+                self._hold_best()
             return path
+        self._write_best()
         tensors = _prefixed("model", self.module.state_dict())
         packed = pack(optimizer_state(self.optimizer), "optimizer", tensors)
         if self.average is not None:
@@ -116,13 +120,31 @@ class State:
         save_checkpoint(path, tensors, self._scalars() | {"optimizer_state": packed}, older=self.path("previous"))
         return path
 
+    def _hold_best(self) -> None:
+        """Keeps the weights as "best" in memory until "last" is saved, which alone is resumed from; large ones on disk.
+
+        Where epochs take a fraction of a second, many improve, and most of them are soon replaced.
+        """
+        state = {"epoch": self.run.epoch + 1, "monitor": self.run.monitor.state()}
+        tensors = _prefixed("model", self.module.state_dict())
+        if sum(each.nbytes for each in tensors.values()) > _MOST_HELD:
+            save_checkpoint(self.path("best"), tensors, state)
+        else:
+            self._best = {name: each.detach().to("cpu", copy=True) for name, each in unshared(tensors).items()}, state
+
+    def _write_best(self) -> None:
+        if self._best is not None:
+            save_checkpoint(self.path("best"), *self._best)
+            self._best = None
+
     def seal(self) -> None:
-        """Makes "previous" a copy of "last", which is the end of the run.
+        """Makes "previous" a copy of "last", which is the end of the run, whose best weights are on disk then.
 
         Raises:
             CheckpointError: It can't be written.
         """
         last, previous = self.path("last"), self.path("previous")
+        self._write_best()
         if not self.distributed.is_main or not last.is_file():
             return
         if not previous.is_file() or not filecmp.cmp(last, previous, shallow=False):

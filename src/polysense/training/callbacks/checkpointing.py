@@ -38,7 +38,7 @@ class Checkpointing(Callback):
             self._save(run)
 
     def on_validation(self, run: Run, metrics: Mapping[str, float]) -> None:
-        """Keeps the best weights."""
+        """Keeps the best weights, which are on disk at the latest when "last" is."""
         if run.improved:
             run.save("best")
 

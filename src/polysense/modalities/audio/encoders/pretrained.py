@@ -103,9 +103,9 @@ class PretrainedAudio(Pretrained):
         layers = torch.split(joined, self.shape.hidden, dim=2)
         return tuple(Tokens(layer, mask, (mask.shape[1],)) for layer in layers)
 
-    def _room(self, values: Items, lengths: Lengths, items: Sequence[Sequence[Tensor]]) -> tuple[int, tuple[int, ...]]:
+    def _room(self, values: Items, lengths: Lengths, sizes: Sequence[int]) -> tuple[int, tuple[int, ...]]:
         # Of a longer clip fewer tokens may be left than of a shorter one, which has just too few to be averaged.
-        room, grid = super()._room(values, lengths, items)
+        room, grid = super()._room(values, lengths, sizes)
         most = self.most_tokens
         return (most if most is not None and most // 2 < room < most else room), grid
 
