@@ -18,10 +18,12 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import polars as pl
+import torch
 
 from polysense.core.batch import Batch
 from polysense.core.logs import get_logger
 from polysense.core.prediction import as_arrays
+from polysense.core.random import fold
 from polysense.core.registry import task
 from polysense.core.schema import Schema, Target
 from polysense.core.task_spec import Arrays
@@ -146,6 +148,7 @@ def reconstructed_batches(
     reconstructor: Reconstructor,
     table: Table,
     progress: Callable[[int, int], None] | None = None,
+    draw: int | None = None,
 ) -> Iterator[tuple[Batch, Arrays]]:
     """A table's rows and what a model reconstructs of them, by column; rows as `PredictLoader` gives them.
 
@@ -153,13 +156,17 @@ def reconstructed_batches(
         reconstructor: What reconstructs them.
         table: The rows.
         progress: Called with the rows that are done and the rows there are.
+        draw: Seed by which heads that can be drawn are, each row by its number; None takes their means.
     """
     processor, model = reconstructor.processor, reconstructor.model.eval()
     device = next(model.parameters()).device
     dataset = TableDataset(table, processor, with_targets=False)
     for batch in PredictLoader(dataset, processor.schema, progress=progress, prediction=reconstructor.prediction):
         reconstructed: dict[str, np.ndarray] = {}
-        predictions = model.predict(batch.to(device))[0]
+        if draw is not None:
+            numbers = table.rows[np.maximum(batch.rows.numpy(), 0)]
+            batch = replace(batch, keys=torch.from_numpy(fold(draw, numbers, "imputation").view(np.int64)))
+        predictions = model.predict(batch.to(device), draw=draw is not None)[0]
         for target in processor.schema.targets:
             reconstructions = task(target.task).reconstructions
             if not isinstance(reconstructions, Unsupported):

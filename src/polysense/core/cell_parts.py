@@ -42,11 +42,13 @@ class CellParts(ABC):
 
     Attributes:
         removed: What stands in the place of a part that is removed, as the end of "a removed part is ...".
+        closes_up: Whether nothing stands there, so that what follows moves up.
         places: Where each part lies, at least one.
         texts: The items, where they are texts.
     """
 
     removed: ClassVar[str]
+    closes_up: ClassVar[bool] = False
     places: Sequence[Place]
     texts: Sequence[str] = ()
 

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from polysense.core.batch import ColumnBatch
-from polysense.core.pytree import pytree_node
+from polysense.core.pytree import pytree_node, static
 
 __all__ = ["ColumnLosses", "ModelOutput", "RowContext", "RowLoss"]
 
@@ -50,12 +50,14 @@ class RowContext:
             and sampled tokens are a function of them.
         progress: In training the share of the run that is done, in (0, 1]; None elsewhere.
         inputs: By name what prediction is given beside the columns: a prompt, an inpainting mask.
+        is_drawn: Whether a prediction that is a distribution is drawn from by `keys`, where it would be its mean.
     """
 
     rows: Int[Tensor, " batch"]
     keys: Int[Tensor, " batch"]
     progress: Float[Tensor, ""] | None = None
     inputs: Mapping[str, ColumnBatch] = field(default_factory=dict)
+    is_drawn: bool = field(default=False, metadata=static())
 
 
 @pytree_node

@@ -394,6 +394,12 @@ class _Explainer:
         num_parts = len(parts.places)
         if num_parts < 2:
             return dict.fromkeys(ways, "the cell is a single part")
+        refused: dict[str, CellMap | str] = {
+            key: "the answer lies in this cell, and moves up where a part is left out"
+            for key, way in ways.items()
+            if parts.closes_up and task(way.target.task).lies_in(way.target) == name
+        }
+        ways = {key: way for key, way in ways.items() if key not in refused}
         known: dict[frozenset[int], dict[str, float]] = {}
 
         def numbers(way: _Way) -> Callable[[Removals], np.ndarray]:
@@ -411,7 +417,7 @@ class _Explainer:
 
         options = self.options
         orders = draw_orders(num_parts, options.pairs, options.seed) if options.method == "shapley" else None
-        results: dict[str, CellMap | str] = {}
+        results = refused
         for key, way in ways.items():
             shares, test = attribute(num_parts, numbers(way), orders=orders)
             nothing = known.get(frozenset(range(num_parts)))

@@ -176,6 +176,7 @@ class BaseHead(nn.Module, Configured, ABC):
         reads_cells: Whether its truth, or what it hides in training, are the cells of the inputs.
         mixes: Whether it can learn from rows that are mixed after the encoders: `read` asks for nothing but summaries,
             and the sum of the losses for two truths, each times its share, is one that makes sense.
+        can_be_drawn: Whether its prediction is a distribution, drawn from where `RowContext.is_drawn`.
         warm_up_epochs: Epochs of a cheap loss before the training, by which what leads into the head learns to say
             something; 0: none.
     """
@@ -189,6 +190,7 @@ class BaseHead(nn.Module, Configured, ABC):
     contrasts_rows: bool = False
     reads_cells: bool = False
     mixes: bool = False
+    can_be_drawn: bool = False
     warm_up_epochs: int = 0
 
     def __init__(self, target: Target, loss_weight: float = 1.0) -> None:

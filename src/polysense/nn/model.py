@@ -7,6 +7,7 @@ an audited subset are the same thing. What touches parameters runs within `forwa
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -139,6 +140,7 @@ class MultimodalModel(nn.Module):
         *,
         write: bool = True,
         tokens: Mapping[str, Tokens] | None = None,
+        draw: bool = False,
     ) -> list[dict[str, Prediction]]:
         """Predictions per target, from each subset of the columns as if there were no others; of nothing, the prior.
 
@@ -147,6 +149,7 @@ class MultimodalModel(nn.Module):
             subsets: Of column names, encoded once; None is one of all columns.
             write: Whether what is costly, texts and reconstructed columns, is predicted.
             tokens: What `encode` gives for the batch, where that is known.
+            draw: Whether heads that can be drawn are, by the batch's keys.
         """
         tokens, predictions = self.encode(batch) if tokens is None else tokens, list[dict[str, Prediction]]()
         for subset in [tuple(tokens)] if subsets is None else subsets:
@@ -154,7 +157,7 @@ class MultimodalModel(nn.Module):
             views, empty = self._views(remaining, batch), ~batch.presence(tuple(subset)).any(dim=1)
             predictions.append({})
             for name, head in self.by_target().items():
-                arguments = views[head.excludes], self.context(batch, name)
+                arguments = views[head.excludes], replace(self.context(batch, name), is_drawn=draw)
                 arrays = head.predict(*arguments) if write else head.brief(*arguments)
                 truth, arrays = head.truth(batch), with_prior(arrays, head.target, empty)
                 predictions[-1][name] = arrays | ({} if truth is None else head.score(*arguments, truth))

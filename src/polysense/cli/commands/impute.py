@@ -43,6 +43,14 @@ def impute(
     only_report: Annotated[
         bool, typer.Option("--only-report", help="Only count what would be imputed; write nothing.")
     ] = False,
+    draw: Annotated[
+        int | None,
+        typer.Option(
+            metavar="SEED",
+            help="Draw the cells from a variational model's distribution with this seed, each row anew, in place of "
+            "its mean.",
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Let FILE be the table itself, which is then replaced.")
     ] = False,
@@ -72,6 +80,7 @@ def impute(
             media=None if output is None else output.with_name(f"{output.stem}_media"),
             unreadable=unreadable,
             only_report=only_report,
+            draw=draw,
             root=media_root(table, inside_only, allow_urls),
             progress=progress,
         )

@@ -34,6 +34,7 @@ class TextParts(CellParts):
     """The words of one text, or of several."""
 
     removed = "left out"
+    closes_up = True
 
     def __init__(self, fitted: FittedColumn, cell: object, root: Path, most: int) -> None:
         self._fitted, self._root, self._is_list = fitted, root, isinstance(cell, list)

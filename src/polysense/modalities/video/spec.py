@@ -40,6 +40,7 @@ from polysense.modalities.video.decode import (
     video_info,
 )
 from polysense.modalities.video.describe import motion
+from polysense.modalities.video.parts import parts_of_frames
 from polysense.modalities.video.record import VideoColumn
 
 __all__ = ["SPEC", "VideoSpec"]
@@ -195,7 +196,8 @@ class VideoSpec(FileSpec):
 
     @property
     def cell_parts(self) -> MakeParts | Unsupported:
-        return self._frame.cell_parts
+        make = self._frame.cell_parts
+        return make if isinstance(make, Unsupported) else parts_of_frames(make)
 
     def decoder(self, column: Column) -> str | Unsupported:
         return self._frame.decoder(self.item_column(column))

@@ -11,8 +11,9 @@ from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.modality_spec import ModelSize
 from polysense.core.row_spec import RowSpec
 from polysense.core.sample import Sample
-from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, Measure, TaskPreset
+from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, Explained, Measure, TaskPreset
 from polysense.core.unsupported import Unsupported
+from polysense.errors import ConfigError
 from polysense.tasks.tagging.metrics import TaggingScorer, segments_of, tagging_metrics, tagging_primary
 from polysense.tasks.tagging.record import TaggingTarget
 
@@ -37,6 +38,42 @@ class _Contribution(Contribution[TaggingTarget]):
         return _log_likelihood(target, statistics)[:, None]
 
 
+class _Explained(Explained[TaggingTarget]):
+    """How probable the model finds the labeling that it predicts, per token of the column.
+
+    The labeling stays the same while columns and parts of cells are masked. Without its column it has the probability
+    that the training shares give it.
+    """
+
+    scores_answer = True
+
+    def cell(self, target: TaggingTarget, prediction: Arrays, choice: int) -> np.ndarray:
+        records = prediction["values"][0]
+        is_real = records[:, 2] >= 0
+        is_real[0] = True  # the whole column
+        result: np.ndarray = records[is_real, :3].astype(np.float32)
+        return result
+
+    def choices(self, target: TaggingTarget) -> Sequence[str]:
+        return ("all segments",)
+
+    def chosen(self, target: TaggingTarget, prediction: Arrays) -> int:
+        return 0
+
+    def numbers(self, target: TaggingTarget, prediction: Arrays, choice: int) -> np.ndarray:
+        if "likelihood" not in prediction:
+            raise ConfigError(
+                f"{target.name}: can't be explained: its head does not say how probable segments are (`score`)"
+            )
+        return _log_likelihood(target, prediction)
+
+    def title(self, target: TaggingTarget, choice: int) -> str:
+        return "log probability of the predicted segments, in nats per token"
+
+    def answers(self, target: TaggingTarget, prediction: Arrays, choice: int) -> Sequence[str] | None:
+        return None  # an edge moves with anything
+
+
 class TaggingSpec(RowSpec[TaggingTarget]):
     """Labeled segments.
 
@@ -50,7 +87,7 @@ class TaggingSpec(RowSpec[TaggingTarget]):
     decode = "polysense.tasks.tagging.predicted:predicted_columns"
     answer = Answer.STRUCTURE
     infer = "polysense.tasks.tagging.infer:claim"
-    explained = Unsupported("each step has a label of its own, and without its column there are no steps")
+    explained = _Explained()
     prior = Unsupported("a row without its column has no steps to label")
     proper_score = Unsupported(
         "its losses are of single positions, and segments go on getting better after these have turned"

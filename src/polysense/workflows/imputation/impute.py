@@ -147,6 +147,7 @@ def impute(
     media: str | Path | None = None,
     unreadable: Literal["keep", "fill"] = "keep",
     only_report: bool = False,
+    draw: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Imputed:
     """Fills a table's missing cells from what its rows have.
@@ -160,12 +161,15 @@ def impute(
         media: A folder for the images (PNG) that are made, where the table names files; made if it is not there.
         unreadable: Whether cells that can't be read stay as they are and are listed, or are filled too.
         only_report: Count what would be imputed, with the same numbers, and make no file.
+        draw: Seed by which each row's cells are drawn from a variational model's distribution, the row's number
+            deciding the draw; None takes the distribution's mean. Rows that are alike get different cells: of rows
+            that hold a label alone, made-up rows of that class.
         progress: Called with the rows that are done and the rows there are.
 
     Raises:
         BundleError: The model reconstructs no columns.
         TableError: The table can't be read, or has none of the model's columns.
-        ConfigError: A named column is not reconstructed, or can't be written.
+        ConfigError: A named column is not reconstructed or can't be written, or the model can't be drawn from.
     """
     if unreadable not in ("keep", "fill"):
         raise ConfigError(f"unreadable: found {unreadable!r}, expected keep or fill")
@@ -173,6 +177,8 @@ def impute(
     reconstructed = reconstructed_by(loaded)
     if (loaded.recipe.get("data") or {}).get("tables"):
         raise ConfigError("impute: the model's tables were joined, and a table is imputed alone; join them first")
+    if draw is not None:
+        _require_drawn(loaded, reconstructed)
     raw = source if isinstance(source, Table) else read_raw(source, root=root)
     check_mark(raw.frame, MARK, raw.name)
     table = normalized(raw)
@@ -190,7 +196,7 @@ def impute(
     empty: list[int] = []
     broken_cells: list[Unreadable] = []
     part = table.select(looked_at)
-    for batch, made_cells in reconstructed_batches(loaded, part, progress):
+    for batch, made_cells in reconstructed_batches(loaded, part, progress, draw):
         broken_cells += batch.unreadable
         rows = [(index, int(looked_at[row])) for index, row in enumerate(batch.rows.tolist()) if row >= 0]
         present = batch.presence(batch.columns).any(dim=1)
@@ -246,6 +252,20 @@ def reconstructed_by(bundle: Bundle) -> dict[str, Target]:
             "model: polysense train TABLE --task reconstruction"
         )
     return reconstructed
+
+
+def _require_drawn(bundle: Bundle, reconstructed: Mapping[str, Target]) -> None:
+    """Refuses to draw from a model whose code is a point.
+
+    Raises:
+        ConfigError: It is.
+    """
+    for target in dict.fromkeys(target.name for target in reconstructed.values()):
+        if not bundle.model.by_target()[target].can_be_drawn:
+            raise ConfigError(
+                f"draw: the head of target {target!r} gives one answer and no distribution to draw from; train with "
+                f"model.heads.{target}.variational=true, or leave draw out"
+            )
 
 
 def why_not_imputed(bundle: Bundle, member: str) -> str | None:

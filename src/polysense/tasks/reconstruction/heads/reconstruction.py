@@ -187,6 +187,7 @@ class ReconstructionHead(Head[Reconstruction], config=ReconstructionHeadConfig):
     def __init__(self, config: ReconstructionHeadConfig, target: ReconstructionTarget, width: int) -> None:
         super().__init__(target, config.loss_weight)
         self._config, self._width = config, width
+        self.can_be_drawn = config.variational
         self.corruption = Corruption(
             mask=config.mask, cell_mask_rate=config.cell_mask_rate, noise=config.noise, replace=config.replace
         )
@@ -265,8 +266,11 @@ class ReconstructionHead(Head[Reconstruction], config=ReconstructionHeadConfig):
         sources = torch.stack([fused.columns[name].present for name in self._columns], dim=1)
         if self._config.variational:
             # What is sampled in training comes with the truth; without keys there, nothing is.
-            samples = truth.keys if self.training and isinstance(truth, ReconstructionTruth) else None
-            return self._variational(fused, sources, samples)
+            if self.training:
+                keys = truth.keys if isinstance(truth, ReconstructionTruth) else None
+                members = [self._columns.index(name) for name in self.target.members]
+                return self._variational(fused, _terms(sources, members, keys), keys)
+            return self._variational(fused, [sources], context.keys if context.is_drawn else None)
         code = self.norm(fused.pooled)
         if self._config.memory == "code":
             code = self.code(code)
@@ -299,9 +303,9 @@ class ReconstructionHead(Head[Reconstruction], config=ReconstructionHeadConfig):
         return memory, torch.cat([torch.ones_like(mask[:, :1]), mask], dim=1)
 
     def _variational(
-        self, fused: Fused, present: Bool[Tensor, "batch columns"], samples: Int[Tensor, " batch"] | None
+        self, fused: Fused, sources: Sequence[Bool[Tensor, "batch columns"]], samples: Int[Tensor, " batch"] | None
     ) -> Reconstruction:
-        """The terms of the loss: all columns, in training also each alone and a random subset."""
+        """A term of the loss for each choice of columns; codes are means, or drawn where there are keys."""
         size = self._config.code_size
         opinions = torch.stack(
             [
@@ -311,7 +315,6 @@ class ReconstructionHead(Head[Reconstruction], config=ReconstructionHeadConfig):
             dim=1,
         )
         means, log_variances = opinions[..., :size], opinions[..., size:].clamp(-_MOST_LOG_VARIANCE, _MOST_LOG_VARIANCE)
-        sources = _terms(present, [self._columns.index(name) for name in self.target.members], samples)
         codes, experts = [], []
         for index, chosen in enumerate(sources):
             mean, log_variance = product_of_experts(means, log_variances, chosen)
