@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         impute,
         new,
         predict,
+        prepare,
         stream,
         zero_shot,
     )
@@ -74,6 +75,7 @@ __all__ = [
     "media_folder",
     "new",
     "predict",
+    "prepare",
     "read_table",
     "stream",
     "zero_shot",
@@ -106,6 +108,7 @@ _HOMES = {
     "media_folder": "data.media.paths",
     "new": "api",
     "predict": "api",
+    "prepare": "api",
     "read_table": "data.tables.sources",
     "stream": "api",
     "zero_shot": "api",

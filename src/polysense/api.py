@@ -11,7 +11,7 @@ may change.
 
 | task | functions |
 |---|---|
-| train | `check`, `new`, `fit`, `compare`, `demo`, `report` |
+| train | `check`, `new`, `prepare`, `fit`, `compare`, `demo`, `report` |
 | use | `load`, `predict`, `stream`, `evaluate`, `explain`, `audit`, `impute` |
 | represent | `embed`, `embeddings`, `fewshot`, `zero_shot`, `map_rows` |
 | search | `index_table`, `search`, `VectorIndex` |
@@ -30,6 +30,7 @@ from polysense.reports.check import Check, check_schema
 from polysense.search import VectorIndex
 from polysense.workflows import catalogue
 from polysense.workflows.audit.audit import audit
+from polysense.workflows.cell_preparation import PreparedCells, prepare
 from polysense.workflows.check.check import check
 from polysense.workflows.comparison.compare import Compared, compare
 from polysense.workflows.demo import demo
@@ -56,6 +57,7 @@ __all__ = [
     "Imputed",
     "IndexResult",
     "Mapped",
+    "PreparedCells",
     "Run",
     "Scores",
     "SearchResult",
@@ -81,6 +83,7 @@ __all__ = [
     "map_rows",
     "new",
     "predict",
+    "prepare",
     "recipe_schema",
     "report",
     "search",

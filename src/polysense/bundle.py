@@ -47,7 +47,7 @@ from polysense.data.batches.loader import PredictLoader
 from polysense.data.joins.fitted import joined_as_fitted
 from polysense.data.processor import Processor
 from polysense.data.recipe_paths import absolute_paths, relative_paths
-from polysense.data.stored_column import StoredColumn
+from polysense.data.store.stored_column import StoredColumn
 from polysense.data.tables.beside import kept_columns
 from polysense.data.tables.predictions import Predictions, predictions_frame
 from polysense.data.tables.sources import Table, read_table

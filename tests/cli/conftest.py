@@ -52,6 +52,10 @@ class FakeApi(ModuleType):
         self._note("check", arguments, options)
         return SimpleNamespace(ok=self.ok, text=lambda: "columns", as_json=lambda: {"ok": self.ok})
 
+    def prepare(self, *arguments: Any, **options: Any) -> Any:
+        self._note("prepare", arguments, options)
+        return SimpleNamespace(text=lambda: "prepared", as_json=lambda: {"rows": 3})
+
     def compare(self, *arguments: Any, **options: Any) -> Any:
         self._note("compare", arguments, options)
         return SimpleNamespace(summary=lambda: "ranked", as_json=lambda: {"rows": [{"mean": float("nan")}]})

@@ -20,8 +20,8 @@ from polysense.errors import ConfigError, TableError, TrainingError, TrainingInt
 
 FakeApi = Any
 COMMANDS = [
-    "audit", "check", "compare", "demo", "doctor", "evaluate", "list", "new", "predict", "report", "runs", "schema",
-    "train",
+    "audit", "check", "compare", "demo", "doctor", "evaluate", "list", "new", "predict", "prepare", "report", "runs",
+    "schema", "train",
 ]  # fmt: skip
 
 

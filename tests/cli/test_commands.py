@@ -91,6 +91,7 @@ def test_train_leaves_out_what_was_not_given(api: FakeApi) -> None:
     [
         ["train", "t.csv"],
         ["check", "t.csv"],
+        ["prepare", "t.csv"],
         ["compare", "r.yaml", "--over", "model.fusion.type=concat,gated"],
         ["evaluate", "bundle", "t.csv"],
         ["predict", "bundle", "t.csv"],
@@ -154,6 +155,28 @@ def test_new_prints_to_a_dash(api: FakeApi, tmp_path: Path, monkeypatch: pytest.
     assert main(["new", "t.csv", "-t", "label", "-o", "-"]) == 0
     assert capsys.readouterr().out.endswith("data:\n  table: übung.csv\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_prepare_takes_what_train_takes(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["prepare", "t.csv", "a.b=1", "-t", "label", "--seed", "3", "--workers", "4", "--max-bytes", "1.5GB", "-q"]
+    assert main([*line, "-c", "photo=image", "--test", "other.csv"]) == 0
+    options = {
+        "target": ["label"],
+        "task": None,
+        "overrides": ["a.b=1", "training.seed=3"],
+        "preset": "balanced",
+        "validation": None,
+        "test": Path("other.csv"),
+        "columns": {"photo": "image"},
+        "pretrained": None,
+        "num_workers": 4,
+        "max_bytes": 1_500_000_000,
+        "progress": False,
+    }
+    assert api.calls == [("prepare", (Path("t.csv"),), options)]
+    assert capsys.readouterr().out.splitlines()[-1] == "prepared"
+    assert main(["prepare", "t.csv", "--max-bytes", "many"]) == 2
+    assert "--max-bytes: found 'many', expected a number of bytes" in capsys.readouterr().err
 
 
 def test_check_fails_where_training_would(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:

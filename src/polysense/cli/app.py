@@ -31,6 +31,7 @@ from polysense.cli.commands.list import show as list_components
 from polysense.cli.commands.map import show as show_map
 from polysense.cli.commands.new import new
 from polysense.cli.commands.predict import predict
+from polysense.cli.commands.prepare import prepare
 from polysense.cli.commands.report import report
 from polysense.cli.commands.runs import show as show_runs
 from polysense.cli.commands.schema import schema
@@ -71,6 +72,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo,
     "new": new,
     "check": check,
+    "prepare": prepare,
     "train": train,
     "evaluate": evaluate,
     "audit": audit,

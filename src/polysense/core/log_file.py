@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
-__all__ = ["LogFile", "appended_lines", "appended_records"]
+__all__ = ["LogFile", "appended_records", "synced"]
 
 
 def appended_records(path: Path, size: int) -> BinaryIO:
@@ -25,18 +25,14 @@ def appended_records(path: Path, size: int) -> BinaryIO:
     return file
 
 
-def appended_lines(path: Path) -> BinaryIO:
-    """A file to append lines to; what a killed process left of half a line is ended, and is for the reader to pass by.
+def synced(file: IO[bytes]) -> None:
+    """Brings what was written to a file through to the disk.
 
     Raises:
-        OSError: It can't be written.
+        OSError: It can't be.
     """
-    file = path.open("ab+")
-    if file.tell():
-        file.seek(-1, os.SEEK_END)
-        if file.read(1) != b"\n":
-            file.write(b"\n")
-    return file
+    file.flush()
+    os.fsync(file.fileno())
 
 
 class LogFile:

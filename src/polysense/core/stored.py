@@ -1,12 +1,42 @@
-"""Features of a frozen backbone that were computed before, for items and for the cells that hold them."""
+"""What was made of cells before: decoded items, and features of a frozen backbone."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["StoredCell", "StoredItem"]
+from polysense.core.geometry import Placement
+
+__all__ = ["Cut", "DecodedCell", "StoredCell", "StoredItem"]
+
+
+class Cut(NamedTuple):
+    """What of a cell was left out.
+
+    Attributes:
+        limit: The setting that it goes by, with its value: "max_seconds=30".
+        is_auto: Whether the limit was chosen from the training cells.
+    """
+
+    limit: str
+    is_auto: bool
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class DecodedCell:
+    """A cell as its column's preprocessing decodes it, before the cheap rest (such as padding with a mean color).
+
+    Attributes:
+        items: In order.
+        placement: Where they lie in the original; None where they have no places there, or each its own.
+        cuts: What was left out.
+    """
+
+    items: tuple[np.ndarray, ...]
+    placement: Placement | None = None
+    cuts: tuple[Cut, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, slots=True)

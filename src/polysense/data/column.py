@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import hashlib
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,16 +27,16 @@ from polysense.config.codec import from_dict, to_dict
 from polysense.config.limits import PositiveInt
 from polysense.core.checksum import folder_checksums
 from polysense.core.geometry import Placement
-from polysense.core.json import json_text
 from polysense.core.logs import get_logger
 from polysense.core.modality_spec import FittedColumn
 from polysense.core.record import read_record
 from polysense.core.registry import modality
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column, Requirements
-from polysense.core.source_checksum import source_checksum
+from polysense.core.stored import Cut, DecodedCell
 from polysense.data.cleaning import CellCleaner
 from polysense.data.features import CellFeatures, FeatureConfig
+from polysense.data.store.prepared import PreparedColumn
 from polysense.data.training_cells import (
     NUM_FOR_FEATURES,
     NUM_SAMPLED,
@@ -120,7 +119,10 @@ class ColumnProcessor(FittedColumn):
         features: The feature vectors that are made of its cells; None: there are none.
         cleaner: What its cells are changed by before they are read.
         num_truncated: Items and lists cut so far (in this process; those cut while fitting are not counted).
+        prepared: Cells that were decoded before; None: all are decoded. Not saved.
     """
+
+    packages: ClassVar[tuple[str, ...]] = ()  # of other people, whose version may change what a file is decoded to
 
     def __init__(self, name: str, config: ColumnConfig) -> None:
         self.name = name
@@ -130,7 +132,9 @@ class ColumnProcessor(FittedColumn):
         self.most_items: int | None = None
         self.features: CellFeatures | None = None
         self.cleaner = CellCleaner()
+        self.prepared: PreparedColumn | None = None
         self._column: Column | None = None
+        self._cuts: list[Cut] = []
 
     @property
     def is_fitted(self) -> bool:
@@ -158,6 +162,7 @@ class ColumnProcessor(FittedColumn):
             ColumnError: The column is empty, nothing in it can be read, or the encoder's requirements contradict the
                 config.
         """
+        self.prepared = None
         cells = self.cleaner.fitted(cells)
         if self.joins_lists:
             cells = [self._joined(cell) if isinstance(cell, list) else cell for cell in cells]
@@ -176,7 +181,7 @@ class ColumnProcessor(FittedColumn):
                 f"{where}, column {self.name!r}: all {len(cells)} training cells are missing; leave this column out"
             )
         fitted = self._fit(TrainingCells(cells, sources, present, self.most_items), root, requirements)
-        self.num_truncated = 0
+        self.num_truncated, self._cuts = 0, []
         for warning in self.warnings:
             _log.warning("column %r: %s", self.name, warning)
         max_items *= fitted.max_items
@@ -259,11 +264,28 @@ class ColumnProcessor(FittedColumn):
     def placed(self, cell: object, source: SourceInfo, root: Path) -> tuple[list[np.ndarray], Placement | None]:
         """As `transform`, with where the items lie in the original; None where they have no places there, or where each
         lies in a way of its own, as images of different sizes do."""
+        decoded = None if self.prepared is None or cell is None else self.prepared.read(cell, root)
+        if decoded is None:
+            decoded = self.decoded(cell, source, root)
+        for cut in decoded.cuts:
+            self._report_cut(source, cut)
+        return [self.finished(item) for item in decoded.items], decoded.placement
+
+    def decoded(self, cell: object, source: SourceInfo, root: Path) -> DecodedCell:
+        """A cell as far as it may be stored: what `placed` finishes. Arguments and errors as of `transform`."""
+        self._cuts = []
         items = self._parts(cell, source, root)
         placements = [item.placement for item in items if isinstance(item, PlacedItem)]
         alike = bool(placements) and all(placement.same(placements[0]) for placement in placements[1:])
-        values = [item.values if isinstance(item, PlacedItem) else item for item in items]
-        return values, placements[0] if alike else None
+        values = tuple(item.values if isinstance(item, PlacedItem) else item for item in items)
+        return DecodedCell(values, placements[0] if alike else None, tuple(self._cuts))
+
+    def finished(self, item: np.ndarray) -> np.ndarray:
+        """An item of `decoded` as the model takes it: the cheap rest, which may depend on what was learned.
+
+        By default nothing is left to do. It never fails, and needs no file.
+        """
+        return item
 
     def _parts(self, cell: object, source: SourceInfo, root: Path) -> Sequence[Item]:
         cell = self.cleaner.cell(cell)
@@ -275,7 +297,7 @@ class ColumnProcessor(FittedColumn):
             return self._items(cell, source, root)
         items: list[Item] = []
         if self.most_items is not None and len(cell) > self.most_items:
-            self._report_cut(source, f"max_items={self.most_items}", self.config.max_items == "auto")
+            self._cut(f"max_items={self.most_items}", self.config.max_items == "auto")
         for position, part in enumerate(cell[: self.most_items]):
             if part is None:
                 continue
@@ -290,14 +312,18 @@ class ColumnProcessor(FittedColumn):
             )
         return items
 
-    def _report_cut(self, source: SourceInfo, limit: str, is_auto: bool) -> None:
+    def _cut(self, limit: str, is_auto: bool) -> None:
+        """Remembers that an item or list is cut, and to what; a cell that is stored says so too whenever it is read."""
+        self._cuts.append(Cut(limit, is_auto))
+
+    def _report_cut(self, source: SourceInfo, cut: Cut) -> None:
         """Says of the first item or list that is cut where it is and what it is cut to, and counts them all."""
         self.num_truncated += 1
         if self.num_truncated == 1:
-            setting = f"data.columns.{self.name}.{limit.partition('=')[0]}"
+            setting = f"data.columns.{self.name}.{cut.limit.partition('=')[0]}"
             typical = f"{TIMES_TYPICAL} times what 95% of the training cells have"
-            more = f" ({typical}; {setting} sets it)" if is_auto else ""
-            _log.warning("%s: cut to %s%s; further cuts are counted only", source, limit, more)
+            more = f" ({typical}; {setting} sets it)" if cut.is_auto else ""
+            _log.warning("%s: cut to %s%s; further cuts are counted only", source, cut.limit, more)
 
     def _items(self, value: Any, source: SourceInfo, root: Path) -> Sequence[Item]:
         result = self._item(value, source, root)
@@ -329,22 +355,24 @@ class ColumnProcessor(FittedColumn):
             **self._state(folder),
         }
 
-    def fingerprint(self) -> bytes:
-        """A hash of all that decides which items a cell becomes: the same for two columns that read cells alike,
+    def facts(self) -> dict[str, Any]:
+        """All that decides which items a cell becomes, for JSON: the same for two columns that read cells alike,
         whatever they are called."""
-        facts = {
+        with tempfile.TemporaryDirectory() as folder:
+            state = self._state(Path(folder))
+            files = folder_checksums(Path(folder))
+        return {
             "config": {key: value for key, value in to_dict(self.config).items() if key not in _NAMES},
             "column": {key: value for key, value in to_dict(self.column).items() if key not in _NAMES},
             "most_items": self.most_items,
             "cleaning": self.cleaner.plain(),
-            "code": source_checksum(),
+            "state": state,
+            "files": files,
         }
-        with tempfile.TemporaryDirectory() as folder:
-            facts |= {"state": self._state(Path(folder))}
-            hashed = hashlib.blake2b(json_text(facts, sort_keys=True).encode(), digest_size=16)
-            for path, checksum in folder_checksums(Path(folder)).items():
-                hashed.update(f"{path} {checksum}".encode())
-        return hashed.digest()
+
+    def decoding_facts(self) -> dict[str, Any]:
+        """The facts that decide what `decoded` gives; a subclass leaves out what only `finished` reads."""
+        return self.facts()
 
     @staticmethod
     def load(state: Mapping[str, Any], folder: Path) -> ColumnProcessor:

@@ -67,7 +67,8 @@ class DataConfig(Config):
         store: Whether what a frozen pretrained encoder gives for a cell is computed once and kept, on disk and for all
             runs. auto: for columns that are not augmented, or in a number of `views`; off: computed in every epoch.
             Predictions are the same to the last bit. $POLYSENSE_CACHE names another folder than ~/.cache/polysense,
-            $POLYSENSE_CACHE_BYTES the most bytes in it (by default 20 GiB).
+            $POLYSENSE_CACHE_BYTES the most bytes in it (by default 20 GiB). auto reads cells that `polysense prepare`
+            decoded, too.
         num_workers: Processes that decode ahead of the training; 0 decodes in the training process. auto decides from
             the cost of decoding and the cores.
     """

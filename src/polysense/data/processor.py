@@ -24,17 +24,20 @@ from polysense.core.spelling import did_you_mean
 from polysense.core.unsupported import Unsupported
 from polysense.data.augmentation.base import TransformConfig
 from polysense.data.column import ColumnProcessor
+from polysense.data.column_fingerprint import decoding_fingerprint
 from polysense.data.config import DataConfig
 from polysense.data.features import FeatureConfig
 from polysense.data.imputation import TableImputer
-from polysense.data.stored_column import StoredColumn
+from polysense.data.store.cell_keys import CellKeys
+from polysense.data.store.prepared import PreparedColumn, PreparedStore
+from polysense.data.store.stored_column import StoredColumn
 from polysense.data.tables.sources import CellImputer, Table
 from polysense.data.target import TargetProcessor
 from polysense.data.training_cells import NUM_FOR_FEATURES
 from polysense.data.values.notation import Notation, NotationEvidence
 from polysense.errors import BundleError, ColumnError, DecodeError, TableError
 
-__all__ = ["Processor"]
+__all__ = ["Processor", "named_file"]
 
 _log = get_logger("polysense.data.processor")
 
@@ -157,6 +160,28 @@ class Processor:
             _log.warning("weight %r: %s", config.weight, warning)
         return processor
 
+    def use_prepared(self, store: PreparedStore | None) -> list[str]:
+        """Has columns read cells that were decoded before, where there are any.
+
+        Args:
+            store: None: all are decoded.
+
+        Returns:
+            The columns that have some.
+        """
+        reading: list[str] = []
+        digests = None
+        for name, column in self.columns.items():
+            column.prepared = None
+            if store is None or not column.is_media or not store.folder.is_dir():
+                continue
+            shelf = decoding_fingerprint(column).hex()
+            if store.has(shelf):
+                digests = store.digests() if digests is None else digests
+                column.prepared = PreparedColumn(store.reading(shelf), CellKeys(is_media=True, digests=digests))
+                reading.append(name)
+        return reading
+
     def with_features(self, configs: Mapping[str, Sequence[FeatureConfig]], table: Table) -> Processor:
         """The same preprocessing with other feature vectors; this one's own columns are changed, so load it anew.
 
@@ -264,7 +289,7 @@ class Processor:
                 items, placement = column.placed(cell, table.source(i, source), table.root_of(source))
             except DecodeError as error:
                 # Under the input's own name: two inputs may read one column.
-                unreadable.append(Unreadable(source=table.source(i, name, _file(cell, column)), reason=str(error)))
+                unreadable.append(Unreadable(source=table.source(i, name, named_file(cell, column)), reason=str(error)))
                 continue
             if items:
                 sample.values[name] = items
@@ -419,7 +444,7 @@ def _check_traced(transform: TransformConfig, target: TargetProcessor) -> None:
         raise ColumnError(f"{where}: changes the positions of target {target.name!r}, and {align.reason}; leave it out")
 
 
-def _file(cell: object, column: ColumnProcessor) -> str | None:
+def named_file(cell: object, column: ColumnProcessor) -> str | None:
     """The path that a media cell names, for the list of what could not be read."""
     if not column.is_media:
         return None

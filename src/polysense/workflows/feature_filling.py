@@ -13,8 +13,8 @@ import torch
 from polysense.core.logs import get_logger
 from polysense.core.stored import StoredItem
 from polysense.data.column import ColumnProcessor
-from polysense.data.feature_store import CellRecord, FeatureShelf, FeatureStore, item_key
-from polysense.data.stored_column import StoredColumn
+from polysense.data.store.features import CellRecord, FeatureShelf, FeatureStore, item_key
+from polysense.data.store.stored_column import StoredColumn
 from polysense.data.tables.sources import Table
 from polysense.errors import DecodeError
 from polysense.nn.backbone import BackboneEncoder

@@ -19,9 +19,10 @@ import torch
 from polysense.bundle import Bundle
 from polysense.core.logs import get_logger
 from polysense.data.batches.dataset import TableDataset
-from polysense.data.feature_store import FeatureStore
 from polysense.data.processor import Processor
-from polysense.data.stored_column import StoredColumn
+from polysense.data.store.features import FeatureStore
+from polysense.data.store.prepared import PreparedStore
+from polysense.data.store.stored_column import StoredColumn
 from polysense.data.tables.sources import Table
 from polysense.nn.backbone import BackboneEncoder
 from polysense.nn.encoder import EncoderConfig
@@ -30,7 +31,7 @@ from polysense.nn.network_fingerprint import network_fingerprint
 from polysense.workflows.evaluating import fitted_processor
 from polysense.workflows.feature_filling import fill_shelf
 
-__all__ = ["store_features", "store_for_bundle", "stored_of"]
+__all__ = ["read_prepared", "store_features", "store_for_bundle", "stored_of"]
 
 _log = get_logger("polysense.workflows")
 
@@ -69,13 +70,20 @@ def store_features(
 
 
 def store_for_bundle(bundle: Bundle, datasets: Sequence[TableDataset], *, fill: bool = True) -> None:
-    """As `store_features`, for a trained model whose recipe says whether."""
+    """As `store_features`, for a trained model whose recipe says whether; and it reads prepared cells."""
+    read_prepared(bundle.processor, _mode(bundle))
     store_features(bundle.model, bundle.model_config.encoders, datasets, mode=_mode(bundle), fill=fill)
 
 
 def stored_of(bundle: Bundle) -> Mapping[str, StoredColumn]:
-    """What is stored for a model's columns at this moment."""
+    """What is stored for a model's columns at this moment; from now on it reads prepared cells, too."""
+    read_prepared(bundle.processor, _mode(bundle))
     return _stored(bundle.model, bundle.model_config.encoders, bundle.processor, None, _mode(bundle))
+
+
+def read_prepared(processor: Processor, mode: Literal["auto", "off"]) -> list[str]:
+    """Has columns read prepared cells, where there are any; "off" reads none. Gives the columns that have some."""
+    return processor.use_prepared(PreparedStore() if mode == "auto" else None)
 
 
 def _mode(bundle: Bundle) -> Literal["auto", "off"]:

@@ -23,7 +23,7 @@ from polysense.core.stored import StoredCell
 from polysense.data.augmentation.base import Transform
 from polysense.data.batches.collate import collate, stored_items
 from polysense.data.batches.dataset import TableDataset
-from polysense.data.feature_store import FeatureShelf, FeatureStore, item_key
+from polysense.data.store.features import FeatureShelf, FeatureStore, item_key
 from polysense.errors import DecodeError
 from polysense.nn.backbone import BackboneEncoder
 from polysense.nn.model import MultimodalModel

@@ -68,7 +68,7 @@ from polysense.workflows.imputation.plan import (
 from polysense.workflows.plan import rows_afterwards
 from polysense.workflows.reading import keep_reading, processor_remarks
 from polysense.workflows.simple_baselines import expected_seconds, fit_simple_baselines
-from polysense.workflows.stored_features import store_features
+from polysense.workflows.stored_features import read_prepared, store_features
 from polysense.workflows.stored_views import StoredViews
 from polysense.workflows.validation import Validation
 
@@ -134,6 +134,8 @@ def fit_data(recipe: Recipe, tables: Mapping[str, Table], folder: Path | None = 
         for remark in of_cleaning:
             _log.info("%s", remark)
         warn_of_each(_log, remarks[len(processor.warnings) + len(of_cleaning) :])
+    for name in read_prepared(processor, recipe.data.store):
+        _log.info("column %r: cells that were prepared are not decoded again", name)
     # Features are made only where an encoder or a head reads them.
     encoders, heads = recipe.model.encoders.values(), recipe.model.heads.values()
     with_features = any(encoder.reads_features for encoder in encoders) or any(head.reads_features for head in heads)

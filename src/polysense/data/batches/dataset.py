@@ -22,10 +22,10 @@ from polysense.core.logs import get_logger
 from polysense.core.sample import Sample
 from polysense.core.schema import Schema
 from polysense.data.batches.collate import FILLER
-from polysense.data.stored_column import StoredColumn
+from polysense.data.store.stored_column import StoredColumn
 from polysense.data.tables.sources import Table
 
-__all__ = ["RowProcessor", "SampleSource", "TableDataset", "choose_workers", "free_memory", "row_number"]
+__all__ = ["ItemSource", "RowProcessor", "SampleSource", "TableDataset", "choose_workers", "free_memory", "row_number"]
 
 _log = get_logger("polysense.data.batches.dataset")
 
@@ -59,6 +59,16 @@ class RowProcessor(Protocol):
 
     def add_features(self, sample: Sample, table: Table, i: int) -> None:
         """Adds the feature vectors of its cells to the sample at a position."""
+
+
+@runtime_checkable
+class ItemSource(Protocol):
+    """Things by position, which is all that processes that read ask for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """Several at once."""
 
 
 @runtime_checkable

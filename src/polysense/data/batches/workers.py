@@ -23,7 +23,7 @@ import torch
 import torch.utils.data
 
 from polysense.core.allocator import keep_freed_memory
-from polysense.data.batches.dataset import SampleSource
+from polysense.data.batches.dataset import ItemSource
 from polysense.errors import PolysenseError
 
 __all__ = ["WorkerPool"]
@@ -39,11 +39,11 @@ class WorkerPool:
     Args:
         dataset: What to read.
         num_workers: Processes; at least one.
-        collate_fn: Turns the samples of one list into what is sent to this process; picklable.
+        collate_fn: Turns what was read of one list into what is sent to this process; picklable.
         pin_memory: Whether to put batches into page-locked memory, in a thread.
     """
 
-    def __init__(self, dataset: SampleSource, num_workers: int, collate_fn: Any, *, pin_memory: bool = False) -> None:
+    def __init__(self, dataset: ItemSource, num_workers: int, collate_fn: Any, *, pin_memory: bool = False) -> None:
         self._plan = _Plan()
         self._num_workers = num_workers
         self._loader: torch.utils.data.DataLoader[Any] | None = torch.utils.data.DataLoader(

@@ -78,18 +78,23 @@ class Resize:
     ) -> Shaped[np.ndarray, "num new_height new_width"]:
         """Scaled pixels in the middle of the result, cut where they jut out; contiguous. One channel is spread over
         as many as `fill` has."""
+        pixels = self.cropped(pixels)
         shape = (len(fill), *self.size)
         if pixels.shape == shape:
             return np.ascontiguousarray(pixels)
         canvas = np.empty(shape, dtype=pixels.dtype)
         canvas[:] = fill[:, None, None]
-        source, target = [slice(None)], [slice(None)]
-        for have, want in zip(pixels.shape[1:], self.size, strict=True):
-            shared = min(have, want)
-            source.append(slice((have - shared) // 2, (have - shared) // 2 + shared))
-            target.append(slice((want - shared) // 2, (want - shared) // 2 + shared))
-        canvas[tuple(target)] = pixels[tuple(source)]
+        starts = [(want - have) // 2 for have, want in zip(pixels.shape[1:], self.size, strict=True)]
+        (top, left), (height, width) = starts, pixels.shape[1:]
+        canvas[:, top : top + height, left : left + width] = pixels
         return canvas
+
+    def cropped(
+        self, pixels: Shaped[np.ndarray, "channels height width"]
+    ) -> Shaped[np.ndarray, "channels low_height low_width"]:
+        """The middle of scaled pixels, no larger than the result."""
+        starts = [max(0, have - want) // 2 for have, want in zip(pixels.shape[1:], self.size, strict=True)]
+        return pixels[:, starts[0] : starts[0] + self.size[0], starts[1] : starts[1] + self.size[1]]
 
     def resized(
         self, pixels: Shaped[np.ndarray, "height width"], fill: int, *, nearest: bool = True

@@ -59,6 +59,7 @@ class AudioProcessor(ColumnProcessor):
         max_samples: Where clips are cut; None: nowhere.
     """
 
+    packages = ("soundfile", "soxr", "av")
     config: AudioColumnConfig
     max_samples: int | None
 
@@ -114,7 +115,7 @@ class AudioProcessor(ColumnProcessor):
         samples: np.ndarray = self.cleaner.media(Recording(decode_audio(value, root, sample_rate=rate), rate)).samples
         if self.max_samples is not None and len(samples) > self.max_samples:
             seconds = self.max_samples / self.column.sample_rate
-            self._report_cut(source, f"max_seconds={seconds:g}", self.config.max_seconds == "auto")
+            self._cut(f"max_seconds={seconds:g}", self.config.max_seconds == "auto")
             samples = samples[: self.max_samples].copy()
         return samples
 

@@ -67,6 +67,7 @@ class ImageColumnConfig(ColumnConfig):
 class ImageProcessor(ColumnProcessor):
     """Decodes and resizes images; each item is uint8 [channels, height, width]."""
 
+    packages = ("pillow",)
     config: ImageColumnConfig
     ending = "png"
 
@@ -151,9 +152,20 @@ class ImageProcessor(ColumnProcessor):
         if image.mode == "RGB" and column.num_channels == 1:
             image = image.convert("L")
         pixels = np.array(image)
-        fill = np.clip(np.rint(np.array(column.mean) * 255), 0, 255).astype(np.uint8)
-        values = resize.placed(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1), fill)
+        values = resize.cropped(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
         return PlacedItem(values, placement)
+
+    def finished(self, item: np.ndarray) -> np.ndarray:
+        """Pads with the training images' mean color; spreads one channel over as many as the column has."""
+        fill = np.clip(np.rint(np.array(self.column.mean) * 255), 0, 255).astype(np.uint8)
+        return self.resize().placed(item, fill)
+
+    def decoding_facts(self) -> dict[str, Any]:
+        """See `ColumnProcessor`."""
+        facts = super().decoding_facts()
+        for name in ("mean", "std"):
+            del facts["column"][name]
+        return facts
 
 
 @contextmanager

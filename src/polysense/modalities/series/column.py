@@ -148,7 +148,7 @@ class SeriesProcessor(ColumnProcessor):
         if not (np.isnan(scaled) | (np.abs(scaled) < _LARGEST)).all():
             raise DecodeError("holds a value that is too far from the training values to be scaled")
         if self.max_steps is not None and len(scaled) > self.max_steps:
-            self._report_cut(source, f"max_steps={self.max_steps}", self.config.max_steps == "auto")
+            self._cut(f"max_steps={self.max_steps}", self.config.max_steps == "auto")
             scaled = scaled[: self.max_steps]
         return scaled.astype(np.float32)
 

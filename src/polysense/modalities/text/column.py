@@ -274,7 +274,7 @@ class TextProcessor(ColumnProcessor):
             limit, is_auto = f"max_tokens={self.max_tokens}", self.config.max_tokens == "auto"
             if self.max_tokens == self._encoders_limit:
                 limit, is_auto = f"{limit}, the most that its pretrained encoder takes", False
-            self._report_cut(source, limit, is_auto)
+            self._cut(limit, is_auto)
         return encoding.ids
 
     def _item(self, value: Any, source: SourceInfo, root: Path) -> np.ndarray | None:

@@ -90,6 +90,7 @@ class VideoProcessor(ColumnProcessor):
         frames: The preprocessing of a frame, which is an image column's.
     """
 
+    packages = ("av", "pillow")
     config: VideoColumnConfig
     ending = "png"
 
@@ -158,10 +159,21 @@ class VideoProcessor(ColumnProcessor):
         self, pixels: np.ndarray, size: tuple[int, int] | None, source: SourceInfo, root: Path
     ) -> list[Item]:
         """A frame, perhaps reduced from a size, as the column's item."""
-        items, placement = self.frames.placed(pixels, source, root)
+        decoded = self.frames.decoded(pixels, source, root)
+        items, placement = decoded.items, decoded.placement
         if placement is None:
             return [*items]
         return [PlacedItem(item, placement if size is None else placement.reduced(size)) for item in items]
+
+    def finished(self, item: np.ndarray) -> np.ndarray:
+        """A frame is finished as an image."""
+        return self.frames.finished(item)
+
+    def decoding_facts(self) -> dict[str, Any]:
+        """See `ColumnProcessor`."""
+        facts = super().decoding_facts()
+        del facts["column"]["frame"], facts["state"]["frames"]
+        return {**facts, "frames": self.frames.decoding_facts()}
 
     def _cell_of(self, value: np.ndarray, spelled: bool) -> object:
         return self.frames.restore(value, spelled=spelled)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from polysense.core.geometry import Placement
 from polysense.core.lock import locked
 from polysense.core.stored import StoredItem
-from polysense.data.feature_store import CellRecord, FeatureShelf, FeatureStore, item_key
+from polysense.data.store.features import CellRecord, FeatureShelf, FeatureStore, item_key
 
 
 def item(seed: int, tokens: tuple[int, int] = (3, 2)) -> StoredItem:
@@ -100,7 +100,7 @@ def test_a_flipped_bit_is_noticed_and_only_its_item_is_gone(tmp_path: Path) -> N
     shelf = filled(FeatureStore(tmp_path), KEYS)
     path = shelf.folder / "features.bin"
     data = bytearray(path.read_bytes())
-    data[90] ^= 1  # an item has 80 bytes
+    data[130] ^= 1  # an item has 80 bytes, and begins at a multiple of 64
     path.write_bytes(data)
     again = FeatureShelf(shelf.folder, (4, 4))
     assert [same(again.get(key, verify=True), item(seed)) for seed, key in enumerate(KEYS)] == [True, False, True]
@@ -144,13 +144,13 @@ def test_another_writer_is_waited_for_and_one_that_stands_still_is_not(
 ) -> None:
     store = FeatureStore(tmp_path)
     filled(store, KEYS[:1])
-    monkeypatch.setattr("polysense.data.feature_store._PATIENCE", 0.0)
+    monkeypatch.setattr("polysense.data.store.features._PATIENCE", 0.0)
     with locked(store.folder / "net"), store.writing("net", (4, 4)) as shelf:
         assert shelf.folder != store.folder / "net"
         shelf.add(KEYS[1], item(1))
     assert same(shelf.get(KEYS[1]), item(1))
     assert len(FeatureShelf(store.folder / "net", (4, 4))) == 1
-    monkeypatch.setattr("polysense.data.feature_store._PATIENCE", 60.0)
+    monkeypatch.setattr("polysense.data.store.features._PATIENCE", 60.0)
     entered = threading.Event()
 
     def write() -> None:
@@ -168,13 +168,13 @@ def test_another_writer_is_waited_for_and_one_that_stands_still_is_not(
     other.join()
 
 
-def test_a_cell_is_known_by_its_items_and_a_broken_line_is_not_there(tmp_path: Path) -> None:
+def test_a_cell_is_known_by_its_items_and_a_broken_one_is_not_there(tmp_path: Path) -> None:
     store = FeatureStore(tmp_path)
     placed = CellRecord((KEYS[0], KEYS[1]), Placement(np.array([[0.1, 0, 2], [0, 1 / 3, 4], [0, 0, 1]]), (7, 5)))
     with store.writing("net", (4, 4)) as shelf:
         shelf.add_cell(b"a" * 16, placed)
         shelf.add_cell(b"b" * 16, CellRecord((KEYS[2],), None))
-    path = shelf.folder / "cells.jsonl"
+    path = shelf.folder / "cells.bin"
     again = FeatureShelf(shelf.folder, (4, 4)).cell(b"a" * 16)
     assert again is not None
     assert again.placement is not None

@@ -1,0 +1,407 @@
+"""Prepare a table: each of its media cells is decoded once, as training would, and kept on disk for all runs.
+
+What training makes of a cell up to its augmentation depends on the cell and on the fitted preprocessing alone, so it
+can be made before, by as many processes as there are cores, and read from a memory map afterwards: a training that
+reads it is the same to the last bit. Processes hash and decode, and this one writes; what it wrote is brought to the
+disk every few seconds, before the records that speak of it, so that a run that is killed at any point goes on where it
+was.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+from polysense.core.duration import spell_duration
+from polysense.core.logs import get_logger
+from polysense.core.num_bytes import spell_bytes
+from polysense.core.sample import Unreadable
+from polysense.data.batches.workers import WorkerPool
+from polysense.data.column import ColumnProcessor
+from polysense.data.column_fingerprint import decoding_fingerprint
+from polysense.data.processor import named_file
+from polysense.data.store.blob import checksum
+from polysense.data.store.cell_keys import CellKeys
+from polysense.data.store.prepared import PreparedShelf, PreparedStore, packed
+from polysense.data.tables.sources import Table
+from polysense.errors import ConfigError, DecodeError
+from polysense.recipe import Recipe
+from polysense.workflows.feature_filling import cell_progress
+from polysense.workflows.folds.plan import plan_folds
+from polysense.workflows.prepare import prepare as read_recipe
+from polysense.workflows.prepare import pretrained_override, split_tables
+from polysense.workflows.train import fit_processor
+
+__all__ = ["PreparedCells", "PreparedCounts", "prepare"]
+
+_log = get_logger("polysense.workflows")
+
+_AT_ONCE = 8  # cells that a process is given
+_SECONDS, _BYTES = 5.0, 2**26  # between commits, whichever is reached first
+_SECONDS_OF_DIGESTS = 30.0
+_ESTIMATED_FROM = 64  # cells, that say how much room all will take
+_STEP = 2**28  # bytes, that room is made for at once where there is too little for all
+_OVERHEAD = 128  # bytes beside a cell's own, at most
+_NUM_LISTED = 5
+_FOR_FEATURES = 8  # cells of a column, since no feature vectors are made here
+
+Outcome: TypeAlias = Literal["missing", "stored", "new", "unreadable", "unknown"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedCounts:
+    """What became of one column's cells.
+
+    Attributes:
+        column: The input column.
+        folder: Where the cells lie.
+        num_new: Cells that were decoded and kept.
+        num_stored: Cells that were there before, or that hold what another one holds.
+        num_missing: Cells that are missing, or with nothing in them.
+        num_unreadable: Cells that can't be read.
+        num_unknown: Cells that can't be told from others (they hold arrays and no files), or whose file was changed
+            meanwhile; training decodes them.
+        num_cut: Cells of which something was left out, since they are longer than the column's limit.
+        num_bytes: That the new ones take.
+    """
+
+    column: str
+    folder: Path
+    num_new: int
+    num_stored: int
+    num_missing: int
+    num_unreadable: int
+    num_unknown: int
+    num_cut: int
+    num_bytes: int
+
+    def text(self) -> str:
+        """In a line."""
+        parts = [f"{self.num_new:,} decoded ({spell_bytes(self.num_bytes)})", f"{self.num_stored:,} there before"]
+        others = {
+            "missing": self.num_missing,
+            "unreadable": self.num_unreadable,
+            "without a file": self.num_unknown,
+            "cut to the column's limit": self.num_cut,
+        }
+        parts += [f"{number:,} {what}" for what, number in others.items() if number]
+        return f"{self.column}: {', '.join(parts)}"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PreparedCells:
+    """What was prepared.
+
+    Attributes:
+        table: The table's name.
+        num_rows: Of all its parts.
+        columns: Of each column whose cells refer to files.
+        unreadable: The cells that can't be read, as training lists them.
+        folder: The store's.
+        seconds: That it took.
+    """
+
+    table: str
+    num_rows: int
+    columns: tuple[PreparedCounts, ...]
+    unreadable: tuple[Unreadable, ...]
+    folder: Path
+    seconds: float
+
+    def text(self) -> str:
+        """For a terminal."""
+        if not self.columns:
+            return f"{self.table}: no input column's cells refer to files; there is nothing to prepare"
+        lines = [f"{self.table}: {self.num_rows:,} rows in {spell_duration(self.seconds)}"]
+        lines += [f"  {each.text()}" for each in self.columns]
+        if self.unreadable:
+            lines.append(f"{len(self.unreadable):,} cells can't be read and count as missing:")
+            lines += [f"  {cell}" for cell in self.unreadable[:_NUM_LISTED]]
+            if len(self.unreadable) > _NUM_LISTED:
+                lines.append(f"  and {len(self.unreadable) - _NUM_LISTED:,} more (--json lists all)")
+        lines.append(f"Training reads them from {self.folder}")
+        return "\n".join(lines)
+
+    def as_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "table": self.table,
+            "rows": self.num_rows,
+            "seconds": self.seconds,
+            "folder": str(self.folder),
+            "columns": {
+                each.column: {
+                    "new": each.num_new,
+                    "stored": each.num_stored,
+                    "missing": each.num_missing,
+                    "unreadable": each.num_unreadable,
+                    "unknown": each.num_unknown,
+                    "cut": each.num_cut,
+                    "bytes": each.num_bytes,
+                    "folder": str(each.folder),
+                }
+                for each in self.columns
+            },
+            "unreadable": [cell.as_dict() for cell in self.unreadable],
+        }
+
+
+def prepare(
+    source: Any,
+    *,
+    target: str | Sequence[str] | None = None,
+    task: str | None = None,
+    overrides: Sequence[str] = (),
+    preset: str = "balanced",
+    validation: str | Path | None = None,
+    test: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
+    data: Any = None,
+    pretrained: str | Path | None = None,
+    num_workers: int | None = None,
+    max_bytes: int | None = None,
+    progress: bool = True,
+) -> PreparedCells:
+    """Decodes each media cell of a recipe's tables once, and keeps it for every run that decodes it alike.
+
+    `fit` and what else reads the tables take it from there by themselves. A call that was ended, in whatever way, goes
+    on where it was; one that finds everything there does nothing. A file that was changed, and another setting that
+    decides what is decoded, such as a size or a cleaning, make new cells, beside those that are there.
+
+    Args:
+        source: A recipe's path (.yaml), a table's path, or a table in memory.
+        target, task, overrides, preset, validation, test, columns, data, pretrained: As of `fit`, which is to be called
+            with the same.
+        num_workers: Processes that decode; None: as many as there are cores.
+        max_bytes: Of the store, frozen features included; None: $POLYSENSE_CACHE_BYTES, else 20 GiB. What was not used
+            for the longest time is removed where that is not enough.
+        progress: Whether to show progress.
+
+    Raises:
+        UserError: Something that the caller can mend: the recipe, the table, too little room.
+    """
+    started = time.monotonic()
+    prepared = read_recipe(
+        source,
+        target=target,
+        task=task,
+        overrides=[*pretrained_override(pretrained), *overrides],
+        preset=preset,
+        validation=validation,
+        test=test,
+        columns=columns,
+        data=data,
+    )
+    recipe = prepared.recipe
+    if recipe.data.store == "off":
+        raise ConfigError("data.store is off, so that training would read nothing of what is prepared; set it to auto")
+    tables = _tables(recipe, prepared.table)
+    processor, _, _ = fit_processor(recipe, tables, most_for_features=_FOR_FEATURES)
+    parts = [processor.prepared(table) for table in tables.values()]
+    store = PreparedStore(max_bytes=max_bytes)
+    workers = _num_cpus() if num_workers is None else num_workers
+    unreadable: list[Unreadable] = []
+    counts: list[PreparedCounts] = []
+    for name, column in processor.columns.items():
+        if column.is_media:
+            filling = _Filling(store, name, column, parts)
+            counts.append(filling.run(workers, progress=progress))
+            unreadable += filling.unreadable
+    return PreparedCells(
+        table=prepared.table.name,
+        num_rows=sum(map(len, parts)),
+        columns=tuple(counts),
+        unreadable=tuple(sorted(unreadable, key=lambda cell: (cell.source.table, cell.source.row))),
+        folder=store.folder,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _tables(recipe: Recipe, table: Table) -> Mapping[str, Table]:
+    if recipe.evaluation.folds:
+        return plan_folds(recipe, table).tables(0)
+    return split_tables(recipe.data, table, recipe.training.seed)
+
+
+def _num_cpus() -> int:
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+class _Made(NamedTuple):
+    """What a process made of a cell: `packed` and its checksum, where it is new."""
+
+    outcome: Outcome
+    key: bytes = b""
+    data: bytes = b""
+    crc: int = 0
+    is_cut: bool = False
+    unreadable: Unreadable | None = None
+    digests: Mapping[bytes, bytes] = {}
+
+
+@dataclass(eq=False)
+class _CellReader:
+    """Cells of some tables, decoded unless they are in a shelf; what processes read."""
+
+    column: ColumnProcessor
+    name: str
+    shelf: PreparedShelf
+    keys: CellKeys
+    tables: Sequence[Table]
+    _starts: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._starts = np.cumsum([0, *map(len, self.tables)])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getitems__(self, indices: Sequence[int]) -> list[_Made]:
+        """What becomes of the cells at some positions."""
+        made = [self._made(index) for index in indices]
+        return [*made[:-1], made[-1]._replace(digests=self.keys.digests.take_new())]
+
+    def _made(self, index: int) -> _Made:
+        part = int(np.searchsorted(self._starts, index, "right")) - 1
+        table, i, source = self.tables[part], index - int(self._starts[part]), self.column.source
+        cell = table.cell(i, source) if table.has(source) else None
+        if cell is None:
+            return _Made("missing")
+        root = table.root_of(source)
+        key = self.keys.content(cell, root)
+        if key is not None and self.shelf.cells.get(key, verify=True) is not None:
+            return _Made("stored", key)
+        try:
+            decoded = self.column.decoded(cell, table.source(i, source), root)
+        except DecodeError as error:
+            where = table.source(i, self.name, named_file(cell, self.column))
+            return _Made("unreadable", unreadable=Unreadable(source=where, reason=str(error)))
+        if not decoded.items:
+            return _Made("missing")
+        if key is None or key != self.keys.content(cell, root):  # it was changed while it was read
+            return _Made("unknown")
+        parts = packed(decoded)
+        data = b"".join(bytes(part) for part in parts)
+        return _Made("new", key, data, checksum([data]), bool(decoded.cuts))
+
+
+class _Filling:
+    """One column's cells on their way to its shelf."""
+
+    def __init__(self, store: PreparedStore, name: str, column: ColumnProcessor, tables: Sequence[Table]) -> None:
+        self._store, self._name, self._column, self._tables = store, name, column, tables
+        self._shelf_name = decoding_fingerprint(column).hex()
+        self._counts: Counter[str] = Counter()
+        self._num_bytes = self._room = 0
+        self.unreadable: list[Unreadable] = []
+        store.kept.add(self._shelf_name)
+
+    def run(self, num_workers: int, *, progress: bool) -> PreparedCounts:
+        """Decodes and keeps what is not there.
+
+        Raises:
+            LockedError: Another process prepares the same cells.
+            ConfigError: There is too little room.
+        """
+        store, digests = self._store, self._store.digests()
+        new_digests: dict[bytes, bytes] = {}
+        with store.writing(self._shelf_name) as shelf:
+            keys = CellKeys(is_media=True, digests=digests, large=True)
+            reader = _CellReader(self._column, self._name, shelf, keys, self._tables)
+            written_at = digests_at = time.monotonic()
+            uncommitted = 0
+            try:
+                with cell_progress(f"{self._name}: cells", progress) as show:
+                    for done, made in enumerate(_read(reader, num_workers), 1):
+                        new_digests.update(made.digests)
+                        uncommitted += self._take(shelf, made, len(reader) - done)
+                        now = time.monotonic()
+                        if uncommitted > _BYTES or (uncommitted and now - written_at > _SECONDS):
+                            shelf.cells.commit(durable=True)
+                            uncommitted, written_at = 0, now
+                        if now - digests_at > _SECONDS_OF_DIGESTS:
+                            digests.write(new_digests)
+                            new_digests, digests_at = {}, now
+                        show(done, len(reader))
+            finally:
+                shelf.cells.commit(durable=True)
+                digests.write(new_digests)
+        counts = self._counts
+        return PreparedCounts(
+            column=self._name,
+            folder=shelf.folder,
+            num_new=counts["new"],
+            num_stored=counts["stored"],
+            num_missing=counts["missing"],
+            num_unreadable=counts["unreadable"],
+            num_unknown=counts["unknown"],
+            num_cut=counts["cut"],
+            num_bytes=self._num_bytes,
+        )
+
+    def _take(self, shelf: PreparedShelf, made: _Made, num_left: int) -> int:
+        """Keeps a cell; the bytes that were written."""
+        if made.unreadable is not None:
+            self.unreadable.append(made.unreadable)
+        if made.outcome != "new" or made.key in shelf.cells:  # it holds what one before it holds
+            self._counts["stored" if made.outcome == "new" else made.outcome] += 1
+            return 0
+        self._counts["new"] += 1
+        self._counts["cut"] += made.is_cut
+        size = len(made.data)
+        self._require_room(shelf, size + _OVERHEAD, num_left)
+        shelf.cells.add(made.key, [made.data], crc=made.crc)
+        self._num_bytes += size + _OVERHEAD
+        return size
+
+    def _require_room(self, shelf: PreparedShelf, size: int, num_left: int) -> None:
+        """Sees to it that a cell fits in, and tells early if those that are left will not.
+
+        Raises:
+            ConfigError: There is no room.
+        """
+        store, num_new = self._store, self._counts["new"]
+        left = size * (num_left + 1)
+        if self._num_bytes:  # about as many of the rest are new, and as large, as of those before
+            seen = sum(self._counts[each] for each in ("new", "stored", "missing", "unreadable", "unknown"))
+            left = int(self._num_bytes / seen * num_left) + size
+        if num_new == _ESTIMATED_FROM:
+            shelf.cells.commit()  # so that it counts
+        if num_new == _ESTIMATED_FROM and left > store.room(self._shelf_name):
+            self._refuse(left)
+        if self._num_bytes + size > self._room:
+            shelf.cells.commit()  # so that it counts
+            step = max(size, min(left, _STEP))
+            if not store.make_room(self._shelf_name, step):
+                step = size  # what is left may be less than it seems
+                if num_new >= _ESTIMATED_FROM or not store.make_room(self._shelf_name, step):
+                    self._refuse(left)
+            self._room = self._num_bytes + step
+
+    def _refuse(self, more: int) -> None:
+        store = self._store
+        raise ConfigError(
+            f"column {self._name!r}: its cells would take about {spell_bytes(more)} more, and there is room for "
+            f"{spell_bytes(store.room(self._shelf_name))} in {store.root} (bound: {spell_bytes(store.max_bytes)}, and "
+            "four fifths of the free disk). Raise the bound (--max-bytes, POLYSENSE_CACHE_BYTES), name a folder on a "
+            f"larger disk (POLYSENSE_CACHE), or make cells smaller (data.columns.{self._name}); the "
+            f"{self._counts['new'] - 1:,} cells that were decoded are kept"
+        )
+
+
+def _read(reader: _CellReader, num_workers: int) -> Iterator[_Made]:
+    starts = range(0, len(reader), _AT_ONCE)
+    lists = (list(range(start, min(start + _AT_ONCE, len(reader)))) for start in starts)
+    pool = WorkerPool(reader, num_workers, list) if num_workers > 1 and len(reader) > _AT_ONCE else None
+    with nullcontext() if pool is None else closing(pool):
+        for made in map(reader.__getitems__, lists) if pool is None else pool.read(lists):
+            yield from made
