@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import struct
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ __all__ = ["CellKeys", "FileDigests", "hashed"]
 _BLOCK = 2**20
 _SETTLED = 2.0  # seconds after which no second change can bear the same time, on the coarsest of file systems
 _FOLDER = "files-1"
+_FACTS = struct.Struct("<QQqq")
 
 
 def hashed(parts: Sequence[bytes]) -> bytes:
@@ -67,8 +69,9 @@ class FileDigests:
         """
         assert media.path is not None
         status = media.path.stat()
-        facts = status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns
-        identity = hashed([os.fsencode(media.path.absolute()), *map(_bytes, facts)])
+        facts = _FACTS.pack(status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
+        path = media.path if media.path.is_absolute() else media.path.absolute()
+        identity = hashed([facts, os.fsencode(path)])
         result = self.new.get(identity) or self._taken.get(identity)
         if result is None and self._known is not None and (known := self._known.get(identity)) is not None:
             result = known[1]["digest"].tobytes()
@@ -148,13 +151,9 @@ def _opened(folder: Path) -> Blob:
     return Blob(folder / "files.bin", folder / "index.bin", [("digest", "<u8", (2,))])
 
 
-def _bytes(number: int) -> bytes:
-    return number.to_bytes(16, "little", signed=True)
-
-
 def _hashed_file(media: Media) -> bytes:
     suffix = os.fsencode(media.suffix)
-    result = hashlib.blake2b(_bytes(len(suffix)) + suffix, digest_size=KEY_BYTES)
+    result = hashlib.blake2b(len(suffix).to_bytes(8, "little") + suffix, digest_size=KEY_BYTES)
     with media.open() as file:
         while block := file.read(_BLOCK):
             result.update(block)

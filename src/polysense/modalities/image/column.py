@@ -157,7 +157,10 @@ class ImageProcessor(ColumnProcessor):
 
     def finished(self, item: np.ndarray) -> np.ndarray:
         """Pads with the training images' mean color; spreads one channel over as many as the column has."""
-        fill = np.clip(np.rint(np.array(self.column.mean) * 255), 0, 255).astype(np.uint8)
+        column = self.column
+        if item.shape == (column.num_channels, *column.image_size):
+            return np.ascontiguousarray(item)
+        fill = np.clip(np.rint(np.array(column.mean) * 255), 0, 255).astype(np.uint8)
         return self.resize().placed(item, fill)
 
     def decoding_facts(self) -> dict[str, Any]:
