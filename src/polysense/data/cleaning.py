@@ -36,6 +36,10 @@ class CleaningConfig(Family, ABC, family="cleaning", homes=("modalities.*.cleani
     cleans_targets: ClassVar[bool] = False
     """Whether it can change a target's cells too."""
 
+    is_proposed: ClassVar[bool] = False
+    """Whether a check proposes it, with its default settings, where it would change cells: what it changes is hardly
+    ever what a column is about."""
+
     moves: ClassVar[bool] = False
     """Whether what it leaves lies at other places, so that no target can lie in the column."""
 

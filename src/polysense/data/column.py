@@ -36,6 +36,7 @@ from polysense.core.schema import Column, Requirements
 from polysense.core.stored import Cut, DecodedCell
 from polysense.data.cleaning import CellCleaner
 from polysense.data.features import CellFeatures, FeatureConfig
+from polysense.data.media.time_limit import within_limit
 from polysense.data.store.prepared import PreparedColumn
 from polysense.data.training_cells import (
     NUM_FOR_FEATURES,
@@ -274,7 +275,10 @@ class ColumnProcessor(FittedColumn):
     def decoded(self, cell: object, source: SourceInfo, root: Path) -> DecodedCell:
         """A cell as far as it may be stored: what `placed` finishes. Arguments and errors as of `transform`."""
         self._cuts = []
-        items = self._parts(cell, source, root)
+        if self.is_media:
+            items = within_limit(lambda: self._parts(cell, source, root), cell)
+        else:
+            items = self._parts(cell, source, root)
         placements = [item.placement for item in items if isinstance(item, PlacedItem)]
         alike = bool(placements) and all(placement.same(placements[0]) for placement in placements[1:])
         values = tuple(item.values if isinstance(item, PlacedItem) else item for item in items)

@@ -28,6 +28,7 @@ from polysense.data.column_fingerprint import decoding_fingerprint
 from polysense.data.config import DataConfig
 from polysense.data.features import FeatureConfig
 from polysense.data.imputation import TableImputer
+from polysense.data.media.time_limit import within_limit
 from polysense.data.store.cell_keys import CellKeys
 from polysense.data.store.prepared import PreparedColumn, PreparedStore
 from polysense.data.store.stored_column import StoredColumn
@@ -343,7 +344,9 @@ class Processor:
         for name, target in self.targets.items():
             try:
                 items = () if target.over is None else sample.values.get(target.over, ())
-                value = target.transform(table, i, items)
+                read = partial(target.transform, table, i, items)
+                # A target in a column may be a file of its own, as a mask is.
+                value = read() if target.over is None else within_limit(read, (table.name, int(table.rows[i]), name))
             except DecodeError as error:
                 result = Unreadable(source=table.source(i, ", ".join(target.columns)), reason=str(error))
                 if result not in unreadable:  # a prompt may be read from the same cell

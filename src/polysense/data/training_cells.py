@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy as np
 from polysense.core.logs import get_logger
 from polysense.core.random import permutation
 from polysense.core.sample import SourceInfo
+from polysense.data.media.time_limit import watched, within_limit
 from polysense.errors import ColumnError, DecodeError
 
 __all__ = [
@@ -106,13 +107,7 @@ class TrainingCells:
         Raises:
             ColumnError: None of them can be read; gives the first three reasons.
         """
-        results: list[T] = []
-        failed: list[str] = []
-        for item, source in self.items(limit):
-            try:
-                results.append(decode(item, source))
-            except DecodeError as error:
-                failed.append(f"row {source.row}: {error}")
+        results, failed = watched(lambda: self._decoded(decode, limit))
         if not results:
             where = f"{self.sources[self.present[0]].table}, column {name!r}"
             if not failed:
@@ -124,6 +119,17 @@ class TrainingCells:
         if failed and tell:
             _log.info("column %r: %d of %d sampled cells can't be read", name, len(failed), len(failed) + len(results))
         return results
+
+    def _decoded(self, decode: Callable[[Any, SourceInfo], T], limit: int | None) -> tuple[list[T], list[str]]:
+        """What sampled items are, and why others can't be read."""
+        results: list[T] = []
+        failed: list[str] = []
+        for item, source in self.items(limit):
+            try:
+                results.append(within_limit(partial(decode, item, source), item))
+            except DecodeError as error:
+                failed.append(f"row {source.row}: {error}")
+        return results, failed
 
 
 def length_limit(lengths: Sequence[int] | Sequence[float], least: int) -> int:

@@ -177,10 +177,14 @@ def main(seed: int, num_of_each: int) -> None:
                 changed = mutated(data, generator)
                 print(json.dumps({"name": name, "number": number}), flush=True)
                 start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+                is_read = False
                 with contextlib.suppress(DecodeError):
                     read(changed)
+                    is_read = True
+                seconds = time.monotonic() - start
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-                print(json.dumps({"seconds": time.monotonic() - start, "grown": (peak - before) // 1024}), flush=True)
+                line = {"seconds": seconds, "grown": (peak - before) // 1024, "is_read": is_read}
+                print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":

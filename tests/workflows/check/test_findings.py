@@ -196,3 +196,39 @@ def test_hostile_names_are_no_markup(tmp_path: Path) -> None:
         page = (tmp_path / "check.html").read_text(encoding="utf-8")
         assert name not in page
         assert "<i>b" not in page
+
+
+def test_cleanings_are_proposed_with_the_line_that_asks_for_them() -> None:
+    draw = np.random.default_rng(0)
+    words = ["red", "green", "blue", "house", "river", "stone", "cloud"]
+    num = 80
+    rows = {
+        "note": [f"the {' '.join(draw.choice(words, 6))} number {i}" for i in range(num)],
+        "kind of shop": [("North", "South")[i % 2] for i in range(num)],
+        "price": [float(draw.normal()) for _ in range(num)],
+        "label": [("yes", "no")[int(draw.integers(2))] for _ in range(num)],
+    }
+    columns = {"note": "text", "kind of shop": "category", "price": "number"}
+    assert not of_kind(polysense.check(rows, target="label", columns=columns), "cleaning")
+    dirty = {**rows, "note": list(rows["note"]), "label": list(rows["label"]), "kind of shop": [*rows["kind of shop"]]}
+    for i in (3, 9):
+        dirty["note"][i] = f"<p>{rows['note'][i]}</p>"
+    dirty["note"][12] = dirty["note"][13] = "a zero\u200bwidth space"
+    dirty["label"][5] = rows["label"][5].upper()
+    dirty["kind of shop"][6] = dirty["kind of shop"][8] = "north"
+    check = polysense.check(dirty, target="label", columns=columns)
+    by_column = {finding.columns[0]: finding for finding in of_kind(check, "cleaning")}
+    assert {name: finding.rows for name, finding in by_column.items()} == {
+        "note": (3, 9, 12, 13), "label": (5,), "kind of shop": (6, 8),
+    }  # fmt: skip
+    assert "html would change 2 cells of 80, such as '<p>the" in by_column["note"].message
+    assert by_column["label"].severity == "warning"
+    lines = {name: finding.action.rpartition(" add ")[2].strip("'") for name, finding in by_column.items()}
+    assert lines == {
+        "note": "data.cleaning.note=[control_characters, html]",
+        "label": "data.cleaning.label=[merge_variants]",
+        "kind of shop": "data.cleaning[kind of shop]=[merge_variants]",
+    }
+    accepted = polysense.check(dirty, target="label", columns=columns, overrides=[*lines.values()])
+    assert not of_kind(accepted, "cleaning")
+    assert "would change" in check.text()

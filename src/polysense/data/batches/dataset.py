@@ -22,6 +22,7 @@ from polysense.core.logs import get_logger
 from polysense.core.sample import Sample
 from polysense.core.schema import Schema
 from polysense.data.batches.collate import FILLER
+from polysense.data.media.time_limit import watched
 from polysense.data.store.stored_column import StoredColumn
 from polysense.data.tables.sources import Table
 
@@ -187,7 +188,7 @@ class TableDataset:
 
     def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
         """Several samples at once."""
-        return [self[index] for index in indices]
+        return watched(lambda: [self[index] for index in indices])
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_cache": {}, "_cached_bytes": 0}

@@ -22,7 +22,7 @@ from polysense.core.task_spec import Answer
 from polysense.data.joins.result import JoinResult
 from polysense.data.roles.profile import ColumnGuess
 
-__all__ = ["CheckedColumn", "CheckedTable", "CheckedTarget", "ColumnRead", "Probabilities"]
+__all__ = ["CheckedColumn", "CheckedTable", "CheckedTarget", "CleaningProposal", "ColumnRead", "Probabilities"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -106,6 +106,29 @@ class CheckedTarget:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class CleaningProposal:
+    """Cleanings that would change cells of an input or a target.
+
+    Attributes:
+        name: The input's or the target's.
+        column: The table's column that it is read from.
+        is_target: Which of the two.
+        types: The cleanings, in order.
+        changes: Per cleaning that changes cells: its name, how many, and one before and after.
+        positions: The rows whose cells are changed.
+        num_cells: Cells that were looked at.
+    """
+
+    name: str
+    column: str
+    is_target: bool
+    types: tuple[str, ...]
+    changes: tuple[tuple[str, int, str, str], ...]
+    positions: Int[np.ndarray, " changed"]
+    num_cells: int
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Probabilities:
     """Class probabilities by models that had not seen the rows.
 
@@ -139,6 +162,7 @@ class CheckedTable:
         probabilities: By target.
         unreadable: Cells that could not be read, of those tried, by the column of the table.
         joins: What was joined to it from other tables.
+        proposals: Cleanings that would change cells and that nobody asked for yet.
         num_tried: Rows of which cells were decoded.
         seed: Of every draw.
     """
@@ -157,6 +181,7 @@ class CheckedTable:
     probabilities: Mapping[str, Probabilities] = field(default_factory=dict)
     unreadable: Sequence[Unreadable] = ()
     joins: Sequence[JoinResult] = ()
+    proposals: Sequence[CleaningProposal] = ()
     num_tried: int = 0
     seed: int = 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from polysense.core.finding import Finding
 from polysense.evaluation.findings.checked import CheckedTable
+from polysense.evaluation.findings.cleanings import Cleanings
 from polysense.evaluation.findings.column_roles import ColumnRoles
 from polysense.evaluation.findings.conflicting_labels import ConflictingLabels
 from polysense.evaluation.findings.detector import Detector
@@ -29,6 +30,7 @@ DETECTORS: tuple[Detector, ...] = (
     Drift(),
     SpuriousProperties(),
     Joins(),
+    Cleanings(),
     UnreadableCells(),
     Missing(),
 )

@@ -24,6 +24,7 @@ class MergeVariantsConfig(CleaningConfig):
 
     modalities: ClassVar[frozenset[str]] = frozenset({"category"})
     cleans_targets: ClassVar[bool] = True
+    is_proposed: ClassVar[bool] = True
     type: Literal["merge_variants"] = "merge_variants"
     case: bool = True
     separators: bool = False

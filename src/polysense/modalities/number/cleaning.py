@@ -43,6 +43,7 @@ class OneUnitConfig(CleaningConfig):
 
     modalities: ClassVar[frozenset[str]] = frozenset({"number"})
     cleans_targets: ClassVar[bool] = True
+    is_proposed: ClassVar[bool] = True
     type: Literal["one_unit"] = "one_unit"
     unit: str | None = None
 

@@ -64,6 +64,7 @@ class ControlCharactersConfig(TextCleaningConfig):
     Control characters, byte-order marks, soft hyphens and marks of direction go; line ends, tabs and joiners stay.
     """
 
+    is_proposed: ClassVar[bool] = True
     type: Literal["control_characters"] = "control_characters"
 
 
@@ -75,6 +76,7 @@ class HtmlConfig(TextCleaningConfig):
     it is.
     """
 
+    is_proposed: ClassVar[bool] = True
     type: Literal["html"] = "html"
 
 
@@ -82,6 +84,7 @@ class HtmlConfig(TextCleaningConfig):
 class MojibakeConfig(TextCleaningConfig):
     """Repairs texts that were decoded by the wrong encoding, such as `schÃ¶n` for `schön`, by the package ftfy."""
 
+    is_proposed: ClassVar[bool] = True
     type: Literal["mojibake"] = "mojibake"
 
 

@@ -32,6 +32,7 @@ from polysense.errors import ColumnError, DecodeError, PolysenseError
 from polysense.evaluation.findings.checked import CheckedColumn, CheckedTable, CheckedTarget, ColumnRead
 from polysense.presets.features import features_of
 from polysense.reports.previews import preview_cell
+from polysense.workflows.check.cleanings import cleaning_proposals
 from polysense.workflows.check.columns import codes_of, light_column
 
 __all__ = ["ALL", "Part", "examine", "examine_inputs"]
@@ -184,6 +185,7 @@ def examine(
         unreadable=unreadable,
         num_tried=len(tried),
         joins=tuple(whole.joins.values()),
+        proposals=cleaning_proposals(tables, processor, config),
         seed=seed,
     )
 
