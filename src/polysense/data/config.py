@@ -45,7 +45,8 @@ class DataConfig(Config):
             cells of the input columns that it has, before the model reads them, in training and afterwards. It becomes
             part of the trained bundle. null imputes nothing: missing cells are masked.
         missing: Per input column of numbers or categories what stands in for its missing cells, fitted on training
-            rows: mean, median, mode, nearest, iterative. By default missing cells are masked.
+            rows: mean, median, mode, nearest, iterative; of time series interpolate, for steps within a cell. By
+            default missing cells are masked.
         impute_media: Whether images are imputed too. They are blurred, and are held in memory as files while the table
             is in use.
         weight: The column that holds each row's weight in the loss, a number of 0 or more; null weighs all rows
@@ -104,7 +105,8 @@ class DataConfig(Config):
     def column_processor(self, name: str) -> ColumnProcessor:
         """The preprocessing of an input column with its cleaning, not yet fitted."""
         processor = self.columns[name].build(name)
-        processor.cleaner = CellCleaner(self.cleaning.get(name, ()))
+        of_gaps = self.missing[name].within_cells() if name in self.missing else None
+        processor.cleaner = CellCleaner([*self.cleaning.get(name, ()), *([] if of_gaps is None else [of_gaps])])
         return processor
 
     def target_processor(self, name: str) -> TargetProcessor:
@@ -162,7 +164,14 @@ class DataConfig(Config):
         for name, imputation in self.missing.items():
             if name not in self.columns:
                 raise ValueError(f"missing: there is no input column {name!r} (columns: {', '.join(self.columns)})")
-            spec = modality(self.columns[name].modality)
+            spec, of_gaps = modality(self.columns[name].modality), imputation.within_cells()
+            if of_gaps is not None:
+                if spec.name not in of_gaps.reads():
+                    kinds = ", ".join(sorted(of_gaps.reads()))
+                    raise ValueError(
+                        f"missing.{name}: {imputation.type!r} is of {kinds}, and the column is {spec.name}"
+                    )
+                continue
             if not (spec.is_numeric or (spec.is_discrete and not imputation.is_numeric)):
                 what = "numbers" if imputation.is_numeric else "numbers or categories"
                 raise ValueError(

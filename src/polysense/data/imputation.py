@@ -40,14 +40,18 @@ _LARGEST = 1e100  # of the numbers that a regression reads
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImputationConfig(Family, ABC, family="imputation", homes=("data.imputation",)):
-    """What stands in for the missing cells of a column."""
+class ImputationConfig(Family, ABC, family="imputation", homes=("data.imputation", "modalities.*.cleaning")):
+    """What stands in for the missing cells of a column, or for what is missing within its cells."""
 
     is_numeric: ClassVar[bool] = True
     """Whether it is of columns of numbers alone."""
 
     reads_others: ClassVar[bool] = False
     """Whether it reads the row's other numbers."""
+
+    def within_cells(self) -> CleaningConfig | None:
+        """What fills gaps within cells; None if it stands in for missing cells."""
+        return None
 
     def create(self) -> Imputation:
         """What finds the values, not yet fitted."""

@@ -133,7 +133,7 @@ class Processor:
                 )
         for name, column in config.columns.items():  # before a filler adds what the table lacks
             table.require(column.source(name), "input column")
-        if imputer is None and config.missing:
+        if imputer is None and any(each.within_cells() is None for each in config.missing.values()):
             imputer = _fitted_imputer(table, config)
         table = table if imputer is None else imputer.fill(table)
         for name, target in targets.items():  # first: they are quick, and wrong more often
@@ -413,7 +413,8 @@ class Processor:
 
 def _fitted_imputer(table: Table, config: DataConfig) -> TableImputer:
     """What imputes missing cells, learned from the training rows."""
-    imputed = {config.columns[name].source(name): each for name, each in config.missing.items()}
+    whole = {name: each for name, each in config.missing.items() if each.within_cells() is None}
+    imputed = {config.columns[name].source(name): each for name, each in whole.items()}
     # Two inputs may read one column: what imputes it reads it as the one does that asks for it.
     names = sorted(config.columns, key=lambda name: name in config.missing)
     sources = {name: config.columns[name].source(name) for name in names}

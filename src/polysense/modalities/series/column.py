@@ -17,9 +17,11 @@ import numpy as np
 from polysense.config.limits import PositiveInt
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
+from polysense.data.cleaning import NUM_COUNTED
 from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, TrainingCells, length_limit
 from polysense.data.values.sentinels import Sentinels, is_any_of
 from polysense.errors import ColumnError, DecodeError
+from polysense.modalities.series.cleaning import Steps
 from polysense.modalities.series.decode import Series, read_series
 from polysense.modalities.series.record import SeriesColumn
 
@@ -82,6 +84,15 @@ class SeriesProcessor(ColumnProcessor):
     def _fit(self, cells: TrainingCells, root: Path, requirements: Requirements) -> SeriesColumn:
         series = cells.read(self.name, "time series", lambda cell, _: read_series(cell, root), NUM_SAMPLED)
         names = self._names(series)
+        self.cleaner.count_media(
+            lambda: cells.read(
+                self.name,
+                "time series",
+                lambda cell, _: self._measured(read_series(cell, root), names),
+                NUM_COUNTED,
+                tell=False,
+            )
+        )
         parts = []
         for one in series:
             try:
@@ -121,7 +132,17 @@ class SeriesProcessor(ColumnProcessor):
         return max(counts, key=lambda names: (counts[names], names))
 
     def _selected(self, series: Series, names: Sequence[str]) -> np.ndarray:
-        """float64 [steps, channels] in the column's order."""
+        """float64 [steps, channels] in the column's order, cleaned."""
+        cleaned: Steps = self.cleaner.media(self._measured(series, names))
+        values = cleaned.values
+        if self.config.center_each:
+            measured = ~np.isnan(values)
+            sums = np.where(measured, values, 0.0).sum(axis=0)
+            values = values - sums / np.maximum(measured.sum(axis=0), 1)
+        return values
+
+    def _measured(self, series: Series, names: Sequence[str]) -> Steps:
+        """The channels in the column's order, as they were measured."""
         known = _names_of(series)
         lacking = [name for name in names if name not in known]
         if lacking:
@@ -134,11 +155,7 @@ class SeriesProcessor(ColumnProcessor):
             values = np.where(is_any_of(values, self.config.missing), np.nan, values)
         if np.isnan(values).all():
             raise DecodeError(f"holds no number in the channels {', '.join(names)}")
-        if self.config.center_each:
-            measured = ~np.isnan(values)
-            sums = np.where(measured, values, 0.0).sum(axis=0)
-            values = values - sums / np.maximum(measured.sum(axis=0), 1)
-        return values
+        return Steps(values)
 
     def _item(self, value: Any, source: SourceInfo, root: Path) -> np.ndarray:
         column = self.column
