@@ -51,15 +51,8 @@ from polysense.data.values.notation import Notation, NotationEvidence
 from polysense.errors import BundleError, ColumnError, DecodeError
 
 __all__ = [
-    "NUM_SAMPLED",
-    "ColumnConfig",
-    "ColumnProcessor",
-    "Item",
-    "PlacedItem",
-    "TrainingCells",
-    "length_limit",
-    "sampled",
-]
+    "NUM_SAMPLED", "ColumnConfig", "ColumnProcessor", "Item", "PlacedItem", "TrainingCells", "length_limit", "sampled",
+]  # fmt: skip
 
 _NUM_MEDIA = 200  # cells that the scale of features is taken from where they are files, which are slow to read
 # Facts that say nothing of how a cell is read.
