@@ -27,6 +27,7 @@ LEVELS: tuple[Comparison, ...] = ("exact", "trimmed", "numbers")
 _EXACT_FLOATS = 2.0**53
 _NO_KEY = ["", *SHEET_ERRORS]
 _NUMBER = r"^[+-]?\d+(\.0*)?$"
+_ROWS = "rows"  # of a key; keys are called k0, k1, ...
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -119,20 +120,32 @@ def choose_level(main: Sequence[pl.Series], side: Sequence[pl.Series]) -> Compar
 
     Whitespace may make keys one: that `A` and `A ` are two things was never meant.
     """
+    here, there = _distinct(main), _distinct(side)
+    with_key = int(here.drop_nulls().get_column(_ROWS).sum())
     best, most = LEVELS[0], -1
     for level in LEVELS:
-        if level == "numbers" and any(_merges(columns) for columns in (main, side)):
+        if most == with_key:  # no comparison joins more
+            break
+        if level == "numbers" and any(_merges(keys) for keys in (here, there)):
             continue
-        joined = match(main, side, level).num_joined
+        own, others = _spelled(here, level), _spelled(there, level).drop(_ROWS)
+        joined = int(own.join(others.drop_nulls(), on=others.columns, how="semi").get_column(_ROWS).sum())
         if joined > most:
             best, most = level, joined
     return best
 
 
-def _merges(columns: Sequence[pl.Series]) -> bool:
+def _distinct(columns: Sequence[pl.Series]) -> pl.DataFrame:
+    """Each different key of a table once, and how many rows have it."""
+    frame = pl.DataFrame([column.alias(f"k{i}") for i, column in enumerate(columns)])
+    return frame.group_by(frame.columns).agg(pl.len().alias(_ROWS))
+
+
+def _spelled(keys: pl.DataFrame, level: Comparison) -> pl.DataFrame:
+    return keys.with_columns(_at_level(keys.get_column(name), level) for name in keys.columns if name != _ROWS)
+
+
+def _merges(keys: pl.DataFrame) -> bool:
     """Whether two keys of a table are one as numbers that are two without whitespace."""
-    trimmed, numbers = (
-        pl.DataFrame([_at_level(column, level).alias(f"k{i}") for i, column in enumerate(columns)]).n_unique()
-        for level in LEVELS[1:]
-    )
+    trimmed, numbers = (_spelled(keys, level).drop(_ROWS).n_unique() for level in LEVELS[1:])
     return bool(numbers < trimmed)
