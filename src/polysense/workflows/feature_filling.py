@@ -25,6 +25,7 @@ _log = get_logger("polysense.workflows")
 
 _AT_ONCE = {"cpu": 8}  # items; a process that is killed computes no more than these again
 _AT_ONCE_ELSEWHERE = 64
+_OVERHEAD = 512  # bytes beside an item's features: gaps, its record and its cell's
 _REDRAWS_PER_SECOND = 2
 _SECONDS_BETWEEN_LINES = 30.0
 
@@ -118,17 +119,18 @@ class Filling:
         while keys and not self.is_full:
             part, keys = keys[: self._at_once], keys[self._at_once :]
             for key, item in zip(part, self._features([self._waiting[key] for key in part]), strict=True):
-                if self._num_bytes + item.num_bytes > self._room:
+                num_bytes = item.num_bytes + _OVERHEAD
+                if self._num_bytes + num_bytes > self._room:
                     # Of a cell as of those before it; a tenth more, for some are longer.
-                    more = item.num_bytes * (len(keys) + len(part) + num_left)
+                    more = num_bytes * (len(keys) + len(part) + num_left)
                     if self._num_bytes:
-                        more = int(1.1 * self._num_bytes / max(1, self._num_new) * (num_left + 1)) + item.num_bytes
+                        more = int(1.1 * self._num_bytes / max(1, self._num_new) * (num_left + 1)) + num_bytes
                     if not self._store.make_room(shelf.name, more):
                         self._say_full(more)
                         return
                     self._room = self._num_bytes + more
                 shelf.add(key, item)
-                self._num_bytes += item.num_bytes
+                self._num_bytes += num_bytes
         self._waiting = {}
 
     def _features(self, items: Sequence[np.ndarray]) -> list[StoredItem]:
