@@ -11,7 +11,7 @@ may change.
 
 | task | functions |
 |---|---|
-| train | `check`, `new`, `prepare`, `fit`, `compare`, `demo`, `report` |
+| train | `check`, `show_augmented`, `new`, `prepare`, `fit`, `compare`, `demo`, `report` |
 | use | `load`, `predict`, `stream`, `evaluate`, `explain`, `audit`, `impute` |
 | represent | `embed`, `embeddings`, `fewshot`, `zero_shot`, `map_rows` |
 | search | `index_table`, `search`, `VectorIndex` |
@@ -30,6 +30,7 @@ from polysense.reports.check import Check, check_schema
 from polysense.search import VectorIndex
 from polysense.workflows import catalogue
 from polysense.workflows.audit.audit import audit
+from polysense.workflows.augmented import show_augmented
 from polysense.workflows.cell_preparation import PreparedCells, prepare
 from polysense.workflows.check.check import check
 from polysense.workflows.comparison.compare import Compared, compare
@@ -87,6 +88,7 @@ __all__ = [
     "recipe_schema",
     "report",
     "search",
+    "show_augmented",
     "stream",
     "zero_shot",
 ]

@@ -60,6 +60,18 @@ def test_by_hand() -> None:
     assert results[False].values[:, :, 0].tolist() == [[2, 3, 7], [2, 0, 0], [0, 0, 0], [5, 6, 0]]
 
 
+def test_tokens_of_images_that_were_pasted_are_not_mixed_once_more() -> None:
+    """Where both rows have one; where one of them lacks it, presence is that of either, as ever."""
+    own = tokens([[1.0, 2.0], [1.0, 2.0], [0.0, 0.0]], [[1, 1], [1, 1], [0, 0]])
+    other = tokens([[5.0, 6.0], [0.0, 0.0], [5.0, 6.0]], [[1, 1], [0, 0], [1, 1]])
+    share, keeps = torch.full((3,), 0.25), torch.tensor([False, True, False])
+    mixed = MixedRows(
+        batch=batch_of([[2], [0], [2]]), share=share, own_presence=keeps, boxes=torch.zeros(3, 4), pasted=("x",)
+    )
+    _, result = mix(batch_of([[2], [2], [0]]), {"x": own}, {"x": other}, mixed)
+    assert result["x"].values[:, :, 0].tolist() == [[1, 2], [1, 2], [5, 6]]
+
+
 def build(schema: Schema, head: str = "plain", unimodal: bool = True) -> MultimodalModel:
     torch.manual_seed(0)
     label = ClassificationHeadConfig(class_weights="balanced", dropout=0.0)

@@ -27,7 +27,9 @@ from polysense.evaluation.evaluator import Evaluation, score
 from polysense.evaluation.few_shot import RANDOM, TRAINED, FewShot, Score
 from polysense.evaluation.simple_baselines import SimpleModel, TargetBaselines, compare_with_simple
 from polysense.modalities.number.record import NumberColumn
+from polysense.modalities.text.augment import TextTransformConfig
 from polysense.reports import environment
+from polysense.reports.augmented import AugmentedCell, AugmentedColumn, render_augmented
 from polysense.reports.check import Check
 from polysense.reports.check_page import render_check
 from polysense.reports.column_facts import ColumnFacts, Distribution
@@ -234,7 +236,17 @@ def sections() -> str:
     return render_samples(HOSTILE, [row], 1)
 
 
+def augmented() -> str:
+    cell = AugmentedCell(row=3, previews=[CELL, ABSENT])
+    columns = [
+        AugmentedColumn(name=HOSTILE, modality=HOSTILE, config=TextTransformConfig(), cells=each)
+        for each in ([cell], [])
+    ]
+    return render_augmented(HOSTILE, columns, 1)
+
+
 PAGES: dict[str, Callable[[], str]] = {
+    "augmented.html.j2": augmented,
     "check.html.j2": check,
     "comparison.html.j2": comparison,
     "embedding_map.html.j2": embedding_map,

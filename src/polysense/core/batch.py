@@ -246,8 +246,13 @@ class MixedRows:
         batch: The partners, as many rows as the batch has, in its order; a filler's is a filler.
         share: The row's own part, from 0 to 1; the partner's is the rest.
         own_presence: Whether the mixture has what the row has; else what the partner has.
+        boxes: [batch, 4], left, top, right and bottom of what is cut out of the partner's images and pasted into the
+            row's, as fractions of their width and height; None: nothing is pasted.
+        pasted: The columns whose images are, where both have one; their tokens are not mixed there once more.
     """
 
     batch: Batch
     share: Float[Tensor, " batch"]
     own_presence: Bool[Tensor, " batch"]
+    boxes: Float[Tensor, "batch 4"] | None = None
+    pasted: tuple[str, ...] = field(default=(), metadata=static())

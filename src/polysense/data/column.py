@@ -3,9 +3,7 @@
 A processor is fitted once, on the training split, saved in the bundle, and is the same object in training, evaluation
 and serving. What every modality shares is here: absence, lists of items, the sample that statistics come from. A
 member only says how one item becomes an array (`_item`), what it learns (`_fit`) and what it keeps beside its config
-and its Column (`_state`, `_restore`).
-
-What it learns from is in `data.training_cells`.
+and its Column (`_state`, `_restore`). What it learns from is in `data.training_cells`.
 """
 
 from __future__ import annotations
@@ -44,6 +42,7 @@ from polysense.data.training_cells import (
     TIMES_TYPICAL,
     PresentCells,
     TrainingCells,
+    cut_warning,
     length_limit,
     sampled,
 )
@@ -156,7 +155,7 @@ class ColumnProcessor(FittedColumn):
             ColumnError: The column is empty, nothing in it can be read, or the encoder's requirements contradict the
                 config.
         """
-        self.prepared = None
+        self.prepared, self.warnings, self.num_truncated = None, (), 0
         cells = self.cleaner.fitted(cells)
         if self.joins_lists:
             cells = [self._joined(cell) if isinstance(cell, list) else cell for cell in cells]
@@ -176,6 +175,7 @@ class ColumnProcessor(FittedColumn):
             )
         fitted = self._fit(TrainingCells(cells, sources, present, self.most_items), root, requirements)
         self.num_truncated, self._cuts = 0, []
+        self.warnings = (*self.warnings, *cut_warning(sizes[1:], self.most_items, "max_items", "items"))
         for warning in self.warnings:
             _log.warning("column %r: %s", self.name, warning)
         max_items *= fitted.max_items

@@ -26,6 +26,7 @@ __all__ = [
     "TIMES_TYPICAL",
     "PresentCells",
     "TrainingCells",
+    "cut_warning",
     "length_limit",
     "sampled",
 ]
@@ -143,6 +144,29 @@ def length_limit(lengths: Sequence[int] | Sequence[float], least: int) -> int:
     # Of a column of single cells all are 1: numpy's quantile would take longer than all else that is learned of it.
     typical = float(np.quantile(lengths, 0.95)) if longest != min(lengths, default=0) else float(longest)
     return max(least, math.ceil(TIMES_TYPICAL * typical))
+
+
+def cut_warning(
+    lengths: Sequence[int] | Sequence[float], limit: int | None, setting: str, unit: str, per_unit: int = 1
+) -> tuple[str, ...]:
+    """A warning of items that are cut, with how many and how much of them; none where none is.
+
+    Args:
+        lengths: Of the training items that were looked at.
+        limit: What they are cut to; None: nothing.
+        setting: The name of the setting that says otherwise.
+        unit: What lengths are told in, in the plural: tokens, seconds.
+        per_unit: Of the lengths' own units.
+    """
+    over = [length for length in lengths if limit is not None and length > limit]
+    if not over or limit is None:
+        return ()
+    lost = sum(length - limit for length in over) / sum(lengths)
+    whose = "is" if len(over) == 1 else "are"
+    return (
+        f"{len(over):,} of the {len(lengths):,} training items that were looked at {whose} cut to {limit / per_unit:g} "
+        f"{unit} ({setting}), the longest of {max(over) / per_unit:g}; with them {max(lost, 0.0001):.2%} of all {unit}",
+    )
 
 
 def sampled(positions: Sequence[int], limit: int = NUM_SAMPLED) -> Sequence[int]:

@@ -5,6 +5,8 @@ Where both rows have a token, the mixture is share * own + (1 - share) * partner
 zeros in its place would be a cell that nobody has. A mixed row then has the presence of one of the two rows, in all
 columns together, drawn with the share as its probability. So it always has something, columns are missing together as
 they are in the table, and no column is there for a label that hardly counts.
+
+Of a column whose images were pasted into one another (CutMix) the row's own token is the mixture already.
 """
 
 from __future__ import annotations
@@ -37,16 +39,28 @@ def mix(
     columns = {
         name: _presence(column, mixed.batch.columns[name], mixed.own_presence) for name, column in batch.columns.items()
     }
-    both = {name: _mixed(own, partners[name], mixed.share, mixed.own_presence) for name, own in tokens.items()}
+    whole = torch.ones_like(mixed.share)
+    both = {
+        name: _mixed(
+            own, partners[name], mixed.share, whole if name in mixed.pasted else mixed.share, mixed.own_presence
+        )
+        for name, own in tokens.items()
+    }
     return replace(batch, columns=columns), both
 
 
-def _mixed(own: Tokens, other: Tokens, share: Float[Tensor, " batch"], keeps: Bool[Tensor, " batch"]) -> Tokens:
+def _mixed(
+    own: Tokens,
+    other: Tokens,
+    share: Float[Tensor, " batch"],
+    of_tokens: Float[Tensor, " batch"],
+    keeps: Bool[Tensor, " batch"],
+) -> Tokens:
     length = max(own.mask.shape[1], other.mask.shape[1])
     values, others = (F.pad(each.values, (0, 0, 0, length - each.values.shape[1])) for each in (own, other))
     mask, other_mask = (F.pad(each.mask, (0, length - each.mask.shape[1])) for each in (own, other))
     # Of a token that one of them lacks the other's counts whole.
-    part = torch.where(mask & other_mask, share[:, None], mask.to(share.dtype))[:, :, None].to(values.dtype)
+    part = torch.where(mask & other_mask, of_tokens[:, None], mask.to(share.dtype))[:, :, None].to(values.dtype)
     joint = torch.where(keeps[:, None], mask, other_mask)
     result = (part * values + (1 - part) * others).masked_fill(~joint[:, :, None], 0.0)
     features = None

@@ -35,6 +35,8 @@ class TrainingConfig(Config):
         mixup: Mixes the encoded tokens of each training row with those of another row, by a share from a Beta
             distribution with this parameter: 0.2 mixes few rows much, 1 all evenly. Takes twice the encoding; 0 mixes
             nothing.
+        cutmix: Likewise, but of images a box of the other row's is pasted in place of mixing them, and its share of the
+            pixels is the other row's share; 1 as in Yun et al., ICCV 2019. 0 pastes nothing.
         accumulate: Micro-batches that a step is split into. More takes less memory and changes no result.
         optimizer: What turns gradients into steps: adamw, adam or sgd.
         schedule: How the learning rate changes over the run: cosine, constant or plateau.
@@ -66,6 +68,7 @@ class TrainingConfig(Config):
     batching: BatchingConfig = field(default_factory=RowBatchingConfig)
     sampler: SamplerConfig = field(default_factory=ShuffleConfig)
     mixup: NonNegativeFloat = 0.0
+    cutmix: NonNegativeFloat = 0.0
     accumulate: PositiveInt = 1
     optimizer: OptimizerConfig = field(default_factory=AdamWConfig)
     schedule: ScheduleConfig = field(default_factory=CosineConfig)
@@ -89,6 +92,10 @@ class TrainingConfig(Config):
         super().__post_init__()
         if self.ema is not None and not 0 < self.ema < 1:
             raise ConfigError(f"ema must be above 0 and below 1, or null; found {self.ema}")
+        if self.mixup and self.cutmix:
+            raise ConfigError(
+                f"mixup is {self.mixup:g} and cutmix is {self.cutmix:g}: each mixes a row with one other; set one to 0"
+            )
         if self.time is not None:
             parse_duration(self.time, "time")
         if self.batch_size % self.accumulate:

@@ -28,8 +28,9 @@ from polysense.core.sample import Unreadable
 from polysense.data.augmentation.augment import augment
 from polysense.data.batches.dataset import TableDataset, choose_workers
 from polysense.data.batches.loader import PredictLoader, TrainLoader
-from polysense.data.batches.sampling import ClassSampler, ClassSamplerConfig, Sampler, row_classes
+from polysense.data.batches.sampling import ClassSamplerConfig
 from polysense.data.batches.token_counts import RowLengths, count_tokens, row_lengths
+from polysense.data.column import NUM_SAMPLED
 from polysense.data.processor import Processor
 from polysense.data.recipe_paths import path_from
 from polysense.data.tables.sources import Table
@@ -70,6 +71,7 @@ from polysense.workflows.reading import keep_reading, processor_remarks
 from polysense.workflows.simple_baselines import expected_seconds, fit_simple_baselines
 from polysense.workflows.stored_features import read_prepared, store_features
 from polysense.workflows.stored_views import StoredViews
+from polysense.workflows.training_rows import batching_of, pasted_columns, sampler_of
 from polysense.workflows.validation import Validation
 
 __all__ = ["FittedData", "fit_data", "fit_processor", "train_model"]
@@ -111,6 +113,14 @@ class FittedData:
     def lengths(self) -> RowLengths:
         """How long the training rows are; measured when it is first asked for."""
         return row_lengths(self.train.table, self.processor.columns, self.processor.targets)
+
+    def some_lengths(self) -> RowLengths:
+        """How long some of the training rows are, picked at random."""
+        table = self.train.table
+        if len(table) <= NUM_SAMPLED:
+            return self.lengths
+        chosen = table.select(np.sort(permutation(len(table), "some lengths")[:NUM_SAMPLED]))
+        return row_lengths(chosen, self.processor.columns, self.processor.targets)
 
 
 def fit_data(recipe: Recipe, tables: Mapping[str, Table], folder: Path | None = None) -> FittedData:
@@ -271,11 +281,12 @@ def train_model(
             progress=progress,
         )
 
-    unmixable = model.unmixable() if config.mixup else None
+    unmixable = model.unmixable() if config.mixup or config.cutmix else None
     if unmixable is not None:
+        name = "cutmix" if config.cutmix else "mixup"
         raise ConfigError(
-            f"training.mixup: {unmixable} can't learn from mixed rows, since it reads more of a row than its summaries "
-            "or compares rows; leave mixup out (0), or take another one"
+            f"training.{name}: {unmixable} can't learn from mixed rows, since it reads more of a row than its "
+            f"summaries or compares rows; leave {name} out (0), or take another one"
         )
     make_read_features(model, [data.train] if validation_set is None else [data.train, validation_set])
     # What heads are fitted on is read from the store too; unless another model's networks are yet to come.
@@ -307,9 +318,10 @@ def train_model(
         world_size=distributed.world_size,
         pin_memory=torch.cuda.is_available() and config.device in ("auto", "cuda"),
         accumulate=config.accumulate,
-        batching=config.batching.build(config.batch_size, data.lengths if config.batching.needs_lengths else None),
-        sampler=_sampler(recipe, data, model),
-        mixup=config.mixup,
+        batching=batching_of(config, processor, lambda: data.lengths, data.some_lengths, model),
+        sampler=sampler_of(recipe, data.processor, data.train, model),
+        mixup=config.mixup or config.cutmix,
+        pasted=pasted_columns(read, schema) if config.cutmix else (),
     )
 
     def augmented(batch: Batch, epoch: int) -> Batch:
@@ -434,16 +446,6 @@ def train_model(
     if save and distributed.is_main:
         bundle.save(folder / "bundle")
     return bundle, result, [cell for _, cell in sorted(loader.unreadable.items())]
-
-
-def _sampler(recipe: Recipe, data: FittedData, model: MultimodalModel) -> Sampler | None:
-    """Draws rows by their classes, where that is asked for; the target's head is told."""
-    config = recipe.training.sampler
-    if not isinstance(config, ClassSamplerConfig):
-        return None
-    name = config.resolved(tuple(recipe.data.targets))
-    model.head(name).expect_even_classes()
-    return ClassSampler(row_classes(data.train.table, data.processor.targets[name]), config.power)
 
 
 def _judged_part(model: MultimodalModel, own_weights: bool) -> str:

@@ -15,7 +15,7 @@ from polysense.data.batches.batching import RowBatchingConfig
 from polysense.data.batches.collate import FILLER
 from polysense.data.batches.dataset import TableDataset
 from polysense.data.batches.loader import TrainLoader
-from polysense.data.batches.mixing import Mixup
+from polysense.data.batches.mixing import Mixup, _boxes
 from polysense.data.batches.sampling import ClassSampler, RowClasses
 from polysense.data.config import DataConfig
 from polysense.data.processor import Processor
@@ -147,3 +147,19 @@ def test_unreadable_cells_of_partners_are_listed() -> None:
                     assert loader.unreadable.keys() == {(2, "x")}
                     return
     raise AssertionError("in 20 epochs row 2 was never a partner first")
+
+
+def test_boxes_leave_the_share_that_they_say_to_the_pixel() -> None:
+    draw = np.random.default_rng(0)
+    height, width = 24, 40
+    boxes, shares = _boxes(draw.beta(1, 1, 5000), draw.random((5000, 2)), height, width)
+    assert boxes.min() >= 0
+    assert boxes.max() <= 1
+    pixels = boxes * [width, height, width, height]
+    assert np.abs(pixels - np.rint(pixels)).max() < 1e-9
+    area = (pixels[:, 2] - pixels[:, 0]) * (pixels[:, 3] - pixels[:, 1])
+    assert np.abs(1 - area / (height * width) - shares).max() < 1e-9
+    assert 0.6 < shares.mean() < 0.75, "a half, and what is cut off at the border"
+    whole, left = _boxes(np.array([0.0, 1.0]), np.array([[0.5, 0.5], [0.5, 0.5]]), height, width)
+    assert left.tolist() == [0.0, 1.0]
+    assert whole[0].tolist() == [0, 0, 1, 1]

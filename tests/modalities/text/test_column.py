@@ -101,7 +101,7 @@ def test_a_text_that_is_much_longer_than_all_others_is_cut_and_told(fit: Fit, ca
     processor = fit(TextColumnConfig(), [*TEXTS * 10, long])
     assert processor.max_tokens == 256
     assert len(ids(processor, long)) == 256
-    (told,) = [record.getMessage() for record in caplog.records if "cut to" in record.getMessage()]
+    (told,) = [record.getMessage() for record in caplog.records if "cut to max_tokens" in record.getMessage()]
     assert told == (
         "t, row 7, column 'c': cut to max_tokens=256 (4 times what 95% of the training cells have; "
         "data.columns.c.max_tokens sets it); further cuts are counted only"

@@ -33,6 +33,10 @@ def check(
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="A folder for check.json and the page check.html."),
     ] = None,
+    augmented: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="A page of training cells as augmentation varies them."),
+    ] = None,
     fail_on: Annotated[
         str | None,
         typer.Option(metavar="[warning|error]", help="Exit with 3 if a finding is as bad as that, or worse."),
@@ -61,6 +65,8 @@ def check(
             run=run,
             output=output,
         )
+        if augmented is not None and result.ok:
+            api.show_augmented(source, augmented, target=target or None, task=task, overrides=changes, columns=columns)
     console.write(result.as_json() if as_json else result.text())
     if not result.ok:
         raise typer.Exit(2)

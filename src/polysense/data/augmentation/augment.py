@@ -22,6 +22,7 @@ from polysense.core.random import fold, uniforms
 from polysense.core.registry import modality, named, task
 from polysense.core.schema import Column, Schema
 from polysense.data.augmentation.base import Transform
+from polysense.data.augmentation.pasting import pasted
 from polysense.data.augmentation.warp import composed
 
 __all__ = ["augment"]
@@ -85,6 +86,7 @@ def augment(
             modality_dropout=modality_dropout,
         )  # fmt: skip
         mixed = dataclasses.replace(mixed, batch=partner)
+        columns |= pasted(columns, mixed)
     return dataclasses.replace(batch, columns=columns, truths=truths, keys=keys, progress=progress, mixed=mixed)
 
 

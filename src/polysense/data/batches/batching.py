@@ -8,13 +8,16 @@ pools are shuffled. A larger pool wastes less and mixes less.
 
 Everything is a pure function of the shuffled rows, their lengths, the seed and the epoch. How many steps an epoch has
 is therefore one too, and differs a little between epochs where a budget decides.
+
+By default the table decides whether rows are grouped: where random batches of some hundred of its rows would be padded
+to much more than grouped ones.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -25,7 +28,10 @@ from polysense.core.logs import get_logger
 from polysense.core.random import permutation
 from polysense.data.batches.token_counts import RowLengths
 
-__all__ = ["Batching", "BatchingConfig", "RowBatchingConfig", "TokenBatchingConfig"]
+__all__ = ["Batching", "BatchingConfig", "RowBatchingConfig", "TokenBatchingConfig", "wasted_by_chance"]
+
+_WASTE = 1.3
+"""Times as many padded tokens from which on rows are grouped unasked."""
 
 _log = get_logger("polysense.data.batches.batching")
 
@@ -59,6 +65,15 @@ class BatchingConfig(Family, ABC, family="batching"):
         """Whether `build` must be told how long rows are."""
         return False
 
+    def settled(self, batch_size: int, lengths: Callable[[], RowLengths]) -> BatchingConfig:
+        """The config with all decided that is left to the table.
+
+        Args:
+            batch_size: `training.batch_size`.
+            lengths: Measures some of the training rows.
+        """
+        return self
+
     @abstractmethod
     def build(self, batch_size: int, lengths: RowLengths | None = None) -> Batching:
         """Cuts into steps, by `training.batch_size` and the lengths of the training rows."""
@@ -69,21 +84,35 @@ class RowBatchingConfig(BatchingConfig):
     """As many rows in each step as batch_size says.
 
     Attributes:
-        group_by_length: Whether a step's rows are of similar length, which saves padding where lengths differ.
+        group_by_length: Whether a step's rows are of similar length, which saves padding where lengths differ. auto
+            groups them where random rows would be padded to 1.3 times as many tokens or more, as measured on up to 500
+            of them, unless a loss compares the rows of a step with one another.
         pool: With group_by_length, the number of steps whose rows are sampled together and sorted by length in each
             epoch. More saves more padding and shuffles rows less.
     """
 
     type: Literal["rows"] = "rows"
-    group_by_length: bool = False
+    group_by_length: bool | Literal["auto"] = "auto"
     pool: PositiveInt = 50
 
     @property
     def needs_lengths(self) -> bool:
-        return self.group_by_length
+        return self.group_by_length is True
+
+    def settled(self, batch_size: int, lengths: Callable[[], RowLengths]) -> RowBatchingConfig:
+        if self.group_by_length != "auto":
+            return self
+        waste = wasted_by_chance(lengths(), batch_size, self.pool)
+        if waste >= _WASTE:
+            _log.info(
+                "rows of similar length are batched: random ones would be padded to %.1f times as many tokens; "
+                "training.batching.group_by_length=false batches random ones",
+                waste,
+            )
+        return replace(self, group_by_length=waste >= _WASTE)
 
     def build(self, batch_size: int, lengths: RowLengths | None = None) -> Batching:
-        if not self.group_by_length:
+        if self.group_by_length is not True:
             return ByRows(batch_size)
         assert lengths is not None, "rows can't be grouped by a length that nobody knows"
         return ByRows(batch_size, lengths, self.pool)
@@ -180,6 +209,25 @@ class ByTokens(Batching):
             result.append(rows[start:end])
             start = end
         return result
+
+
+def wasted_by_chance(lengths: RowLengths, batch_size: int, pool: int = 50) -> float:
+    """How many times as many padded tokens random steps have as grouped ones.
+
+    Args:
+        lengths: Of some rows.
+        batch_size: Rows of a step; of few rows at most a quarter of them, or there would be nothing to group.
+        pool: As of `RowBatchingConfig`.
+    """
+    if not len(lengths):
+        return 1.0
+    size = max(1, min(batch_size, len(lengths) // 4))
+    order = permutation(len(lengths), "padding of batches")
+    random, grouped = (
+        sum(lengths.padded(rows) for rows in batching.steps(order, 0, 0))
+        for batching in (ByRows(size), ByRows(size, lengths, pool))
+    )
+    return random / max(grouped, 1)
 
 
 def _sorted_pools(order: np.ndarray, total: np.ndarray, size: int) -> list[np.ndarray]:

@@ -13,7 +13,7 @@ one block per level that may be mostly empty.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -74,6 +74,7 @@ class TrainLoader(_Loader):
         batching: Which rows make a step; None: `batch_size` of them, as they come.
         sampler: How often each row is drawn in an epoch; None: once.
         mixup: Parameter of the shares by which rows are mixed, see `data.batches.mixing`; 0 mixes nothing.
+        pasted: The columns of images of which boxes are pasted in place of mixing their tokens.
 
     Attributes:
         unreadable: The cells that could not be read so far, by row and column.
@@ -93,6 +94,7 @@ class TrainLoader(_Loader):
         batching: Batching | None = None,
         sampler: Sampler | None = None,
         mixup: float = 0.0,
+        pasted: Collection[str] = (),
     ) -> None:
         self.sampler = StepSampler(
             len(dataset),
@@ -106,7 +108,7 @@ class TrainLoader(_Loader):
         )
         self.unreadable: dict[tuple[int, str], Unreadable] = {}
         self._dataset = dataset
-        self._mixup = Mixup(mixup, seed) if mixup else None
+        self._mixup = Mixup(mixup, seed, pasted) if mixup else None
         self._collate = partial(collate, schema=schema, with_targets=dataset.with_targets, all_references=True)
         if self._mixup is not None:
             self._collate = partial(collate_mixed, self._collate)

@@ -16,6 +16,7 @@ from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
 from polysense.data.cleaning import NUM_COUNTED
 from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, TrainingCells, length_limit
+from polysense.data.training_cells import cut_warning
 from polysense.errors import ColumnError
 from polysense.modalities.audio.cleaning import Recording
 from polysense.modalities.audio.decode import audio_info, decode_audio
@@ -90,6 +91,7 @@ class AudioProcessor(ColumnProcessor):
             self.max_samples = length_limit(lengths, _FEWEST_SECONDS * rate)
         else:
             self.max_samples = None if limit is None else math.ceil(limit * rate)
+        self.warnings = cut_warning(lengths, self.max_samples, "max_seconds", "seconds", rate)
         self.cleaner.count_media(
             lambda: cells.read(
                 self.name,

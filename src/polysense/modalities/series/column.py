@@ -19,6 +19,7 @@ from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
 from polysense.data.cleaning import NUM_COUNTED
 from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, TrainingCells, length_limit
+from polysense.data.training_cells import cut_warning
 from polysense.data.values.sentinels import Sentinels, is_any_of
 from polysense.errors import ColumnError, DecodeError
 from polysense.modalities.series.cleaning import Steps
@@ -113,11 +114,13 @@ class SeriesProcessor(ColumnProcessor):
             scales.append(scale)
         self.warnings = tuple(f"channel {name!r}: {text}" if len(names) > 1 else text for name, text in warnings)
         limit = self.config.max_steps
-        self.max_steps = length_limit([len(part) for part in parts], _FEWEST_STEPS) if limit == "auto" else limit
+        lengths = [len(part) for part in parts]
+        self.max_steps = length_limit(lengths, _FEWEST_STEPS) if limit == "auto" else limit
+        self.warnings += cut_warning(lengths, self.max_steps, "max_steps", "steps")
         rates = [one.steps_per_second for one in series if one.steps_per_second is not None]
         return SeriesColumn(
             name=self.name,
-            typical_length=max(1, round(float(np.quantile([len(part) for part in parts], 0.95)))),
+            typical_length=max(1, round(float(np.quantile(lengths, 0.95)))),
             channels=names,
             mean=tuple(centers),
             std=tuple(scales),

@@ -37,6 +37,7 @@ from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
 from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, TrainingCells, length_limit
 from polysense.data.pretrained_tokenizer import encode_text, fast_tokenizer
+from polysense.data.training_cells import cut_warning
 from polysense.errors import ColumnError
 from polysense.modalities.text.reading import read_text
 from polysense.modalities.text.record import TextColumn, TextRequirements
@@ -191,9 +192,15 @@ class TextProcessor(ColumnProcessor):
             train = _train_words if learns_words else _train_subwords
             tokenizer, padding_id = train([text for text in texts if text], self.config), 0
         self._use(tokenizer)
+        self._cuts = []
         encoded = cells.read(self.name, "texts", self._ids, NUM_SAMPLED)
+        if self._cuts:  # how long they are was not looked at
+            cut = f"{len(self._cuts):,} of the {len(encoded):,} training items that were looked at"
+            self.warnings = (f"{cut} are cut to {self.max_tokens} tokens",)
         if stated == "auto":
             auto = length_limit([len(ids) for ids in encoded], _FEWEST_TOKENS)
+            if self.max_tokens is None:
+                self.warnings = cut_warning([len(ids) for ids in encoded], auto, "max_tokens", "tokens")
             if self.max_tokens is None or auto < self.max_tokens:
                 self.max_tokens = auto
                 self._use(tokenizer)
