@@ -130,7 +130,10 @@ class Check:
         others = [finding for finding in self.findings if finding.kind not in _IN_LISTS]
         for finding in others[:_MOST]:
             action = f"; {finding.action}" if finding.action else ""
-            lines += ["", *wrapped(f"{_TITLES[finding.severity]} ({finding.kind}): {finding.message}{action}")]
+            lines += [
+                "",
+                *wrapped(f"{_TITLES[finding.severity]} ({finding.kind}): {finding.message}{action}", hanging="  "),
+            ]
         if len(others) > _MOST:
             lines += ["", f"... and {len(others) - _MOST:,} more; --json lists all"]
         if self.ok and self.num_tried:
@@ -144,7 +147,10 @@ class Check:
             return []
         have = "1 column has a warning" if len(names) == 1 else f"{len(names):,} columns have warnings"
         more = f" and {len(names) - _MOST:,} more" if len(names) > _MOST else ""
-        return ["", *wrapped(f"Warning: {have}, which the list above gives: {', '.join(names[:_MOST])}{more}")]
+        return [
+            "",
+            *wrapped(f"Warning: {have}, which the list above gives: {', '.join(names[:_MOST])}{more}", hanging="  "),
+        ]
 
 
 def check_schema() -> dict[str, Any]:

@@ -7,6 +7,8 @@ three times as long on a CPU and make the host wait for a GPU.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -55,11 +57,14 @@ class BidirectionalRNN(nn.Module):
         self, x: Float[Tensor, "batch length inputs"], lengths: Int[Tensor, " batch"]
     ) -> Float[Tensor, "batch length states"]:
         """The states at every step, forward direction first; beyond a sequence's length they are junk."""
-        for layer, forwards in enumerate(self.forwards):
-            if layer:
-                x = self.dropout(x)
-            states = [forwards(x)[0]]
-            if self.backwards:
-                states.append(mirrored(self.backwards[layer](mirrored(x, lengths))[0], lengths))
-            x = torch.cat(states, dim=2)
+        # On a CPU a cell of reduced precision is no faster, and some processors have no kernel for it at all.
+        with torch.autocast("cpu", enabled=False) if x.is_cpu else nullcontext():
+            x = x.to(self.forwards[0].weight_ih_l0.dtype) if x.is_cpu else x
+            for layer, forwards in enumerate(self.forwards):
+                if layer:
+                    x = self.dropout(x)
+                states = [forwards(x)[0]]
+                if self.backwards:
+                    states.append(mirrored(self.backwards[layer](mirrored(x, lengths))[0], lengths))
+                x = torch.cat(states, dim=2)
         return x
