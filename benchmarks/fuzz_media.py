@@ -42,6 +42,7 @@ def lines_of(command: Sequence[str], given: str = "") -> Iterator[dict[str, Any]
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
+            encoding="utf-8",
             env=environment,
         )
         assert process.stdin is not None

@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for which in ("polysense", "polars"):
         command = [sys.executable, __file__, "--rows", str(options.rows), "--only", which]
         environment = {**os.environ, "POLARS_MAX_THREADS": "2"}
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True, env=environment)
         result[which] = json.loads(done.stdout)
     result["ratio"] = {
         key: round(result["polysense"][key] / max(result["polars"][key], 1e-9), 2) for key in ("seconds", "megabytes")
