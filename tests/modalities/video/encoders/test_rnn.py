@@ -68,7 +68,8 @@ def test_encoders_that_read_no_frames_are_refused(frames: dict[str, str], messag
 
 
 def test_a_frozen_encoder_of_frames_gives_its_features_and_its_resources(tmp_path: Path) -> None:
-    timm = pytest.importorskip("timm")
+    import timm
+
     folder = tmp_path / "net.pt"
     torch.save(timm.create_model("mobilenetv3_small_050", num_classes=0).state_dict(), folder)
     frames = {"type": "timm", "name": "mobilenetv3_small_050", "weights": str(folder), "tune": "frozen"}
