@@ -71,6 +71,18 @@ def few(run: polysense.Run, source: Any, **options: Any) -> Any:
     return polysense.fewshot(run.folder, source, **({"target": "quarter"} | options))
 
 
+def test_labels_are_cleaned_as_the_model_s_own_are(tmp_path: Path) -> None:
+    draws = np.random.default_rng(0)
+    rows = [{"x": float(draws.random()), "part": "train" if i % 4 else "test"} for i in range(80)]
+    spelled = [{**row, "label": "yes" if row["x"] > 0.5 else "no"} for row in rows]
+    spelled = [{**row, "label": row["label"].upper() if i % 3 == 0 else row["label"]} for i, row in enumerate(spelled)]
+    run = polysense.fit(
+        spelled, target="label", columns={"part": "split"}, output=tmp_path / "run", progress=False,
+        overrides=[*SMALL, "training.epochs=1", "data.cleaning.label=[merge_variants]"],
+    )  # fmt: skip
+    assert few(run, spelled, target="label").measured.classes == ("no", "yes")
+
+
 def test_what_the_model_never_heard_of_is_read_off_its_features(run: polysense.Run, table: Path) -> None:
     found = few(run, table, shots=[2, 16, None], methods=["prototypes", "linear_probe"]).measured
     assert found.split == "test"

@@ -141,8 +141,8 @@ def fewshot(
     notes = [] if held_out == "test" else ["there is no test split: tested on the validation rows"]
     parts[held_out].require(target, "target column")
     train_table, test_table = parts["train"], parts[held_out]
-    classes, train_labels = _train_labels(train_table, target)
-    test_labels, unknown = _test_labels(classes, test_table, target)
+    classes, train_labels = _train_labels(train_table, target, _labels(loaded, train_table, target))
+    test_labels, unknown = _test_labels(classes, _labels(loaded, test_table, target))
 
     models = [loaded.model.eval(), random_model(loaded, seed)]
     total = len(train_table) + len(test_table)
@@ -247,13 +247,19 @@ def _split(bundle: Bundle, table: Table, target: str, test: Any) -> dict[str, Ta
     seed = 0 if recipe is None else recipe.training.seed
     if recipe is not None and recipe.data.table is not None and is_same(recipe.data.table, table):
         return split_tables(recipe.data, table, seed)
-    labels = table.cells(target, literal=True)
+    labels = _labels(bundle, table, target)
     parts = {name: table.select(rows) for name, rows in split(table, strategy, labels=labels, seed=seed).items()}
     return {name: part for name, part in parts.items() if len(part)}
 
 
-def _train_labels(table: Table, target: str) -> tuple[Classes, np.ndarray]:
+def _labels(bundle: Bundle, table: Table, target: str) -> Sequence[object]:
+    """The column's cells, cleaned as those of the model's own target are where it is that."""
     cells = table.cells(target, literal=True)
+    own = next((each for each in bundle.processor.targets.values() if tuple(each.columns) == (target,)), None)
+    return cells if own is None else [own.cleaner.cell(cell) for cell in cells]
+
+
+def _train_labels(table: Table, target: str, cells: Sequence[object]) -> tuple[Classes, np.ndarray]:
     classes, _ = Classes.learn(
         f"{table.name}, column {target!r}", target, [c for c in cells if c is not None], None, None
     )
@@ -262,10 +268,10 @@ def _train_labels(table: Table, target: str) -> tuple[Classes, np.ndarray]:
     return classes, np.array([-1 if cell is None else classes.find(cell) for cell in cells], dtype=np.int64)
 
 
-def _test_labels(classes: Classes, table: Table, target: str) -> tuple[np.ndarray, int]:
+def _test_labels(classes: Classes, cells: Sequence[object]) -> tuple[np.ndarray, int]:
     """Class ids, -1 where there is none, and how many rows are of a class that training lacks."""
-    labels, unknown = np.full(len(table), -1, dtype=np.int64), 0
-    for i, cell in enumerate(table.cells(target, literal=True)):
+    labels, unknown = np.full(len(cells), -1, dtype=np.int64), 0
+    for i, cell in enumerate(cells):
         if cell is None:
             continue
         try:
