@@ -59,7 +59,7 @@ class BidirectionalRNN(nn.Module):
         """The states at every step, forward direction first; beyond a sequence's length they are junk."""
         # On a CPU a cell of reduced precision is no faster, and some processors have no kernel for it at all.
         with torch.autocast("cpu", enabled=False) if x.is_cpu else nullcontext():
-            x = x.to(self.forwards[0].weight_ih_l0.dtype) if x.is_cpu else x
+            x = x.to(next(self.parameters()).dtype) if x.is_cpu else x
             for layer, forwards in enumerate(self.forwards):
                 if layer:
                     x = self.dropout(x)
