@@ -23,6 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from polysense.core import machine
 from polysense.escaping import joined
 
 __all__ = ["Diagnosis", "Finding", "Level", "Probe", "examine"]
@@ -158,10 +159,6 @@ def _free_disk(folder: Path) -> int | None:
         return None
 
 
-def _num_cpus() -> int:
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
 @dataclass(frozen=True, kw_only=True)
 class Probe:
     """Every question that the doctor asks; a test answers some of them itself.
@@ -190,7 +187,7 @@ class Probe:
     read: Callable[[str], str | None] = _read
     is_writable: Callable[[Path], bool] = _is_writable
     free_disk: Callable[[Path], int | None] = _free_disk
-    num_cpus: Callable[[], int] = _num_cpus
+    num_cpus: Callable[[], int] = machine.num_cpus
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     python: tuple[int, int, int] = sys.version_info[:3]
 

@@ -25,8 +25,8 @@ from polysense.data.column import ColumnProcessor
 from polysense.errors import ConfigError
 from polysense.reports.augmented import AugmentedCell, AugmentedColumn, render_augmented
 from polysense.reports.previews import preview_input
-from polysense.workflows.folds.plan import plan_folds
-from polysense.workflows.prepare import prepare, split_tables
+from polysense.workflows.folds.plan import first_tables
+from polysense.workflows.prepare import prepare
 from polysense.workflows.train import fit_processor
 
 __all__ = ["show_augmented"]
@@ -74,10 +74,7 @@ def show_augmented(
             f"{prepared.source}: no column is varied in training (data.transforms is empty; columns of frozen encoders "
             "are not varied unasked), so there is nothing to show"
         )
-    if recipe.evaluation.folds:
-        tables = plan_folds(recipe, prepared.table).tables(0)
-    else:
-        tables = split_tables(recipe.data, prepared.table, recipe.training.seed)
+    tables = first_tables(recipe, prepared.table)
     processor, _, _ = fit_processor(recipe, tables, most_for_features=_FOR_FEATURES)
     dataset = TableDataset(tables["train"], processor, with_targets=False, with_features=False)
     shown: list[AugmentedColumn] = []

@@ -9,8 +9,6 @@ was.
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +21,7 @@ import numpy as np
 
 from polysense.core.duration import spell_duration
 from polysense.core.logs import get_logger
+from polysense.core.machine import num_cpus
 from polysense.core.num_bytes import spell_bytes
 from polysense.core.sample import Unreadable
 from polysense.data.batches.workers import WorkerPool
@@ -34,11 +33,10 @@ from polysense.data.store.cell_keys import CellKeys
 from polysense.data.store.prepared import PreparedShelf, PreparedStore, packed
 from polysense.data.tables.sources import Table
 from polysense.errors import ConfigError, DecodeError
-from polysense.recipe import Recipe
 from polysense.workflows.feature_filling import cell_progress
-from polysense.workflows.folds.plan import plan_folds
+from polysense.workflows.folds.plan import first_tables
 from polysense.workflows.prepare import prepare as read_recipe
-from polysense.workflows.prepare import pretrained_override, split_tables
+from polysense.workflows.prepare import pretrained_override
 from polysense.workflows.train import fit_processor
 
 __all__ = ["PreparedCells", "PreparedCounts", "prepare"]
@@ -204,11 +202,11 @@ def prepare(
     recipe = prepared.recipe
     if recipe.data.store == "off":
         raise ConfigError("data.store is off, so that training would read nothing of what is prepared; set it to auto")
-    tables = _tables(recipe, prepared.table)
+    tables = first_tables(recipe, prepared.table)
     processor, _, _ = fit_processor(recipe, tables, most_for_features=_FOR_FEATURES)
     parts = [processor.prepared(table) for table in tables.values()]
     store = PreparedStore(max_bytes=max_bytes)
-    workers = _num_cpus() if num_workers is None else num_workers
+    workers = num_cpus() if num_workers is None else num_workers
     unreadable: list[Unreadable] = []
     counts: list[PreparedCounts] = []
     for name, column in processor.columns.items():
@@ -224,16 +222,6 @@ def prepare(
         folder=store.folder,
         seconds=time.monotonic() - started,
     )
-
-
-def _tables(recipe: Recipe, table: Table) -> Mapping[str, Table]:
-    if recipe.evaluation.folds:
-        return plan_folds(recipe, table).tables(0)
-    return split_tables(recipe.data, table, recipe.training.seed)
-
-
-def _num_cpus() -> int:
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 class _Made(NamedTuple):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -23,6 +21,7 @@ from polysense.core.device import resolve_device
 from polysense.core.files import replacing_folder
 from polysense.core.json import read_json
 from polysense.core.logs import get_logger, warn_of_each
+from polysense.core.machine import num_cpus
 from polysense.core.random import permutation
 from polysense.core.sample import Unreadable
 from polysense.data.augmentation.augment import augment
@@ -485,8 +484,7 @@ def _measured(data: FittedData, config: TrainingConfig) -> dict[str, Iterable[Ba
 
 def _read_settings(recipe: Recipe, dataset: TableDataset) -> int:
     """Sets the dataset's cache and gives the number of workers."""
-    num_cpus = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    workers, cache = choose_workers(dataset, num_cpus)
+    workers, cache = choose_workers(dataset, num_cpus())
     if recipe.data.num_workers != "auto":
         workers = recipe.data.num_workers
     if recipe.data.cache == "memory":

@@ -17,7 +17,7 @@ from polysense.data.media import time_limit
 from polysense.data.media.time_limit import decode_seconds, watched, within_limit
 from polysense.data.processor import Processor
 from polysense.data.tables.sources import read_table
-from polysense.errors import ColumnError, DecodeError
+from polysense.errors import ColumnError, ConfigError, DecodeError
 from polysense.modalities.image import column as image_column
 
 LIMIT = 0.4
@@ -88,6 +88,9 @@ def test_without_a_limit_nothing_is_watched(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("POLYSENSE_DECODE_SECONDS", "0")
     assert within_limit(lambda: time_limit._local.progress, "cell") is None
     monkeypatch.setenv("POLYSENSE_DECODE_SECONDS", "what")
+    with pytest.raises(ConfigError, match="POLYSENSE_DECODE_SECONDS: found 'what', expected a duration"):
+        decode_seconds()
+    monkeypatch.setenv("POLYSENSE_DECODE_SECONDS", "2m")
     assert decode_seconds() == 120
 
 

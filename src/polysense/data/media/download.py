@@ -28,16 +28,15 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from polysense.core.files import write_bytes, write_text
 from polysense.core.logs import get_logger
+from polysense.core.machine import bytes_variable, cache_folder, max_cache_bytes, seconds_variable
 from polysense.errors import DecodeError
 
 __all__ = ["Downloads", "downloads", "is_public", "is_url"]
 
 _log = get_logger("polysense.data.media")
 
-_FOLDER, _ALL, _MOST, _SECONDS = (
-    "POLYSENSE_CACHE", "POLYSENSE_CACHE_BYTES", "POLYSENSE_DOWNLOAD_BYTES", "POLYSENSE_DOWNLOAD_SECONDS"
-)  # fmt: skip
-_DEFAULT_ALL, _DEFAULT_MOST, _DEFAULT_SECONDS = 20 * 2**30, 256 * 2**20, 60.0
+_MOST, _SECONDS = "POLYSENSE_DOWNLOAD_BYTES", "POLYSENSE_DOWNLOAD_SECONDS"
+_DEFAULT_MOST, _DEFAULT_SECONDS = 256 * 2**20, 60.0
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 5
 _LONGEST_URL = 4096
@@ -93,6 +92,9 @@ class Downloads:
             longest time are removed for a new one.
         resolve: What gives a host's addresses.
         allows: Whether an address may be connected to.
+
+    Raises:
+        ConfigError: A variable holds no number.
     """
 
     def __init__(
@@ -106,13 +108,11 @@ class Downloads:
         allows: Callable[[Address], bool] = is_public,
     ) -> None:
         if folder is None:
-            given = os.environ.get(_FOLDER)
-            caches = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-            folder = (Path(given).expanduser() if given else caches / "polysense") / "downloads"
+            folder = cache_folder() / "downloads"
         self.folder = folder
-        self._most = int(os.environ.get(_MOST, _DEFAULT_MOST)) if most_bytes is None else most_bytes
-        self._seconds = float(os.environ.get(_SECONDS, _DEFAULT_SECONDS)) if seconds is None else seconds
-        self._all = int(os.environ.get(_ALL, _DEFAULT_ALL)) if all_bytes is None else all_bytes
+        self._most = bytes_variable(_MOST, _DEFAULT_MOST) if most_bytes is None else most_bytes
+        self._seconds = seconds_variable(_SECONDS, _DEFAULT_SECONDS) if seconds is None else seconds
+        self._all = max_cache_bytes() if all_bytes is None else all_bytes
         self._resolve, self._allows = resolve, allows
         self._failed: dict[str, str] = {}
 

@@ -12,13 +12,13 @@ from __future__ import annotations
 import contextvars
 import ctypes
 import hashlib
-import os
 import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from polysense.core.logs import get_logger
+from polysense.core.machine import seconds_variable
 from polysense.errors import DecodeError
 
 __all__ = ["decode_seconds", "watched", "within_limit"]
@@ -55,11 +55,12 @@ _given_up: dict[object, float] = {}  # cells, and the limit that they were over
 
 
 def decode_seconds() -> float:
-    """Seconds that decoding a cell may take, by $POLYSENSE_DECODE_SECONDS; 0 for no limit."""
-    try:
-        return max(0.0, float(os.environ.get(_SECONDS, _DEFAULT)))
-    except ValueError:
-        return _DEFAULT
+    """Seconds that decoding a cell may take, by $POLYSENSE_DECODE_SECONDS; 0 for no limit.
+
+    Raises:
+        ConfigError: The variable holds no duration.
+    """
+    return seconds_variable(_SECONDS, _DEFAULT)
 
 
 def within_limit(decode: Callable[[], T], cell: object) -> T:

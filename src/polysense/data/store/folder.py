@@ -15,6 +15,7 @@ from typing import ClassVar
 from polysense.core.json import read_json, write_json
 from polysense.core.lock import locked
 from polysense.core.logs import get_logger
+from polysense.core.machine import cache_folder, max_cache_bytes
 from polysense.errors import LockedError
 
 __all__ = ["FACTS", "Store", "open_shelf"]
@@ -22,8 +23,6 @@ __all__ = ["FACTS", "Store", "open_shelf"]
 FACTS = "shelf.json"
 """A shelf's file that says of which version it is; its time is that of the shelf's last use."""
 
-_FOLDER, _BYTES = "POLYSENSE_CACHE", "POLYSENSE_CACHE_BYTES"
-_DEFAULT_BYTES = 20 * 2**30
 _SPARED = 0.2  # of the free disk, that is never taken
 
 _log = get_logger("polysense.data.store")
@@ -45,13 +44,11 @@ class Store:
 
     def __init__(self, folder: Path | None = None, max_bytes: int | None = None) -> None:
         if folder is None:
-            given = os.environ.get(_FOLDER)
-            caches = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-            folder = Path(given).expanduser() if given else caches / "polysense"
+            folder = cache_folder()
         self.root = folder
         self.folder = folder / self.kind
         self.kept: set[str] = set()
-        self.max_bytes = int(os.environ.get(_BYTES, _DEFAULT_BYTES)) if max_bytes is None else max_bytes
+        self.max_bytes = max_cache_bytes() if max_bytes is None else max_bytes
 
     def has(self, name: str) -> bool:
         """Whether there is a shelf of that name."""

@@ -8,8 +8,6 @@ bundle is bounded: trees of a large table get fewer leaves.
 from __future__ import annotations
 
 import math
-import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -20,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from polysense.config.limits import PositiveInt
+from polysense.core.machine import num_cpus
 from polysense.nn.estimators.base import EstimatorConfig
 from polysense.nn.estimators.examples import Examples, mean_loss
 from polysense.nn.estimators.trees import Nodes, TreeEstimator
@@ -183,7 +182,7 @@ class ForestEstimator(TreeEstimator, config=ForestEstimatorConfig):
             # A third of the features for numbers, as Breiman advises; the root of them for classes.
             "max_features": 1 / 3 if examples.kind == "numbers" else "sqrt",
             "random_state": examples.seed % 2**32,
-            "n_jobs": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+            "n_jobs": num_cpus(),
         }
         targets = examples.targets[rows]
         if choice or np.isfinite(targets).all():

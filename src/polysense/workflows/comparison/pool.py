@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from polysense.core.machine import num_cpus
 from polysense.data.tables.sources import Table
 from polysense.errors import TrainingInterrupted, UserError
 from polysense.training.interrupts import Interrupts
@@ -101,8 +102,7 @@ def _in_processes(
     jobs: int,
     skip: Callable[[Trial], str],
 ) -> Iterator[Outcome]:
-    num_cpus = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    settings = (tables, evaluated_split, keep, max(1, min(torch.get_num_threads(), num_cpus // jobs)))
+    settings = (tables, evaluated_split, keep, max(1, min(torch.get_num_threads(), num_cpus() // jobs)))
     context = multiprocessing.get_context("spawn")
     left = list(trials)
     workers: dict[multiprocessing.connection.Connection, _Worker] = {}

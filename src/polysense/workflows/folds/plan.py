@@ -24,10 +24,10 @@ from polysense.data.target import TargetProcessor
 from polysense.errors import ConfigError, DecodeError, SplitError
 from polysense.recipe import Recipe
 from polysense.workflows.joining import join_like
-from polysense.workflows.prepare import class_labels
+from polysense.workflows.prepare import class_labels, split_tables
 from polysense.workflows.train import fit_processor
 
-__all__ = ["FoldPlan", "plan_folds"]
+__all__ = ["FoldPlan", "first_tables", "plan_folds"]
 
 _FOR_FEATURES = 20
 """Cells of a column that feature vectors are learned from where only the classes are asked for."""
@@ -94,6 +94,21 @@ class FoldPlan:
     def own_tables(self) -> dict[str, Table]:
         """The tables of the whole run: all rows train, and a given test stays."""
         return {"train": self.rows, **({} if self.test is None else {"test": self.test})}
+
+
+def first_tables(recipe: Recipe, table: Table) -> Mapping[str, Table]:
+    """The parts that a run of a recipe trains on first: those of its split, or of its first fold.
+
+    Args:
+        recipe: Of the run.
+        table: The whole training table.
+
+    Raises:
+        UserError: It can't be divided so.
+    """
+    if recipe.evaluation.folds:
+        return plan_folds(recipe, table).tables(0)
+    return split_tables(recipe.data, table, recipe.training.seed)
 
 
 def plan_folds(recipe: Recipe, table: Table) -> FoldPlan:
