@@ -12,10 +12,13 @@ import json
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from polysense.core.geometry import Placement
 from polysense.core.json import json_text
 from polysense.core.lock import locked
 from polysense.core.stored import Cut, DecodedCell
@@ -129,16 +132,34 @@ def unpacked(data: np.ndarray) -> DecodedCell:
     """What `packed` was made of, of `data` (uint8), copied."""
     (length,) = _HEAD.unpack_from(data.data)
     end = _HEAD.size + length
-    head = json.loads(data[_HEAD.size : end].tobytes())
+    head = _parsed(data[_HEAD.size : end].tobytes())
     position = end + -end % _ALIGNMENT
     items: list[np.ndarray] = []
-    for name, shape in head["items"]:
-        kind = np.dtype(name)
+    for kind, shape in head.items:
         num_bytes = kind.itemsize * _product(shape)
         items.append(data[position : position + num_bytes].view(kind).reshape(shape).copy())
         position += num_bytes + -num_bytes % _ALIGNMENT
-    cuts = tuple(Cut(limit, is_auto) for limit, is_auto in head["cuts"])
-    return DecodedCell(tuple(items), placement_of(head["placement"]), cuts)
+    return DecodedCell(tuple(items), head.placement, head.cuts)
+
+
+class _Head(NamedTuple):
+    items: tuple[tuple[np.dtype[Any], tuple[int, ...]], ...]
+    placement: Placement | None
+    cuts: tuple[Cut, ...]
+
+
+@lru_cache(maxsize=4096)
+def _parsed(text: bytes) -> _Head:
+    """A head, which cells of one size have in common; what it holds is shared, and not to be written to."""
+    plain = json.loads(text)
+    placement = placement_of(plain["placement"])
+    if placement is not None:
+        placement.matrix.flags.writeable = False
+    return _Head(
+        tuple((np.dtype(name), tuple(shape)) for name, shape in plain["items"]),
+        placement,
+        tuple(Cut(limit, is_auto) for limit, is_auto in plain["cuts"]),
+    )
 
 
 def _product(shape: Sequence[int]) -> int:
