@@ -28,8 +28,8 @@ from polysense.bundle import Bundle
 from polysense.data.batches.blocks import PredictionConfig
 from polysense.data.batches.dataset import TableDataset
 from polysense.data.tables.sources import read_table
+from polysense.workflows.fitted_data import fit_data
 from polysense.workflows.prepare import prepare
-from polysense.workflows.train import fit_data
 
 SETTINGS = {
     "as they come, 32": PredictionConfig(exact=False, block_size=32),

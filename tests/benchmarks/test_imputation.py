@@ -43,8 +43,8 @@ def test_the_table_is_markdown(script: Any) -> None:
 
 
 def test_what_looks_at_other_numbers_fills_by_them(script: Any) -> None:
+    from polysense.workflows.fitted_data import fit_data
     from polysense.workflows.prepare import prepare
-    from polysense.workflows.train import fit_data
 
     draws = np.random.default_rng(0).normal(size=120)
     rows = [{"a": float(x), "b": float(3 * x + 1), "c": "xy"[i % 2]} for i, x in enumerate(draws)]

@@ -98,7 +98,7 @@ def test_what_is_varied_can_be_given() -> None:
 
 
 def test_what_can_not_be_served_is_said() -> None:
-    with pytest.raises(ConfigError, match="there is no preset 'huge'; choose from: fast, balanced, best"):
+    with pytest.raises(ConfigError, match="there is no preset 'huge'; choose from: fast, balanced, best; or a time"):
         recipe_for([*INPUTS, *TARGETS], 10, preset="huge")
     with pytest.raises(ColumnError, match="no column can serve as an input:\n  film: because"):
         recipe_for([INPUTS[-1], *TARGETS], 10)

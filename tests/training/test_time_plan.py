@@ -60,6 +60,39 @@ def test_an_earlier_deadline_keeps_time_for_what_must_be_written() -> None:
     assert deadline.reserving(100.0).left == 0
 
 
+def test_what_is_owed_is_not_there_for_anything_else() -> None:
+    clock = Clock()
+    deadline = Deadline(60.0, clock, slowness=2.0)
+    deadline.owe_work("scores", 5.0)
+    deadline.owe("bundle", 3.0)
+    part = deadline.part(0.5)
+    assert (deadline.left, part.left) == (47, 23.5)
+    clock.now += 20
+    assert part.left == 3.5
+    part.owe("scores", 35.0)  # measured: more than was thought
+    assert (deadline.left, part.left) == (2, 2)
+    audit = Deadline(10.0, clock).within(deadline)
+    assert audit.left == 2
+    deadline.owe("scores", 0.0)
+    assert (deadline.left, part.left, audit.left) == (37, 3.5, 2)
+    clock.now += 45
+    assert (deadline.left, deadline.exceeded, part.left) == (0, 5, 0)
+
+
+def test_slowness_is_looked_at_again_from_time_to_time() -> None:
+    clock, measured = Clock(), iter([4.0, 9.0])
+    deadline = Deadline(100.0, clock, slowness=1.0, measure=lambda: next(measured))
+    deadline.owe_work("report", 2.0)
+    part = deadline.part(0.5)
+    clock.now += 7
+    assert (deadline.slowness, deadline.left) == (1.0, 91)
+    clock.now += 3
+    assert (part.slowness, deadline.slowness, deadline.left) == (4.0, 4.0, 82)
+    assert not part.allows_work(11.0, "work")
+    clock.now += 8
+    assert deadline.left == 100 - 18 - 18
+
+
 @given(
     per_row=st.floats(1e-6, 10), rows=st.integers(1, 100_000), others=st.integers(0, 10_000), views=st.integers(0, 8),
     seconds=st.floats(0, 10_000),
@@ -142,10 +175,9 @@ def test_what_fits_is_a_beginning_of_the_run(
     assert sum(more) >= sum(planned)
 
 
-def test_the_first_step_is_no_measure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_step_is_no_measure() -> None:
     clock = Clock()
-    monkeypatch.setattr(time_plan.time, "monotonic", clock)
-    pace = Pace(started=clock.now)
+    pace = Pace(clock)
     for seconds in (9.0, 1.0, 1.0, 1.0):
         clock.now += seconds
         pace.step(8)
@@ -259,6 +291,43 @@ def test_training_ends_when_the_time_is_up_although_it_was_planned_longer(
     assert limit.deadline.left_out == ["17.4 of 20 epochs of training"] or limit.deadline.left_out == [
         "17 of 20 epochs of training"
     ]
+
+
+def test_a_plan_is_shortened_after_an_epoch_that_was_slower(make_trainer: Make) -> None:
+    """So the learning rate ends where the run does, and the time is kept."""
+    clock, said = Clock(), Said()
+    deadline = Deadline(100.0, clock)
+
+    def slow(batch: Any, epoch: int) -> Any:
+        clock.now += 0.5 if epoch < 2 else 4.0
+        return batch
+
+    made = make_trainer(validate=validate, epochs=20, callbacks=[said, Checkpointing()], augment=slow)
+    made._limit = TimeLimit(deadline=deadline, validation_rows=32)
+    result = made.fit()
+    assert len(said.texts) == 2
+    assert said.texts[0].startswith("all 20 epochs fit into 1 min 40 s")
+    assert said.texts[1].startswith("slower than it was: ")
+    assert 3 < result.epochs < 8
+    assert result.history[-1]["lr"] < 0.1 * result.history[2]["lr"], "the schedule ends where the run does"
+    assert deadline.left > 0
+    (what,) = deadline.left_out
+    assert what.endswith("of 20 epochs of training")
+
+
+def test_no_step_is_begun_that_there_is_no_time_for(make_trainer: Make) -> None:
+    clock = Clock()
+
+    def slow(batch: Any, epoch: int) -> Any:
+        clock.now += 12.0
+        return batch
+
+    limit = TimeLimit(deadline=Deadline(100.0, clock), validation_rows=32)
+    made = make_trainer(validate=validate, epochs=20, callbacks=[Checkpointing()], augment=slow)
+    made._limit = limit
+    result = made.fit()
+    assert result.steps == 8
+    assert limit.deadline.exceeded == 0
 
 
 @pytest.mark.parametrize("time", ["soon", "-1s", "0"])

@@ -39,10 +39,10 @@ from polysense.modalities.audio.column import AudioProcessor
 from polysense.modalities.image.column import ImageProcessor
 from polysense.modalities.video.column import VideoProcessor
 from polysense.workflows import cell_preparation as module
+from polysense.workflows.fitted_data import fit_processor
 from polysense.workflows.prepare import prepare as read_recipe
 from polysense.workflows.prepare import split_tables
 from polysense.workflows.stored_features import stored_of
-from polysense.workflows.train import fit_processor
 
 _NUM_ROWS = 24
 _KINDS = {"photos": "image", "speech": "audio", "film": "video"}

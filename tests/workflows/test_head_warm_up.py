@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import re
@@ -9,10 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 import polysense
 from polysense.bundle import load
+from polysense.training.time_plan import Deadline
+from polysense.workflows.head_warm_up import warm_up
 
 COLORS = ("red", "green", "blue", "yellow")
 SETTINGS = [
@@ -80,3 +84,10 @@ def test_a_run_that_is_resumed_does_not_warm_up_again(
     assert caplog.text.count("warm-up of 3 epochs") == 1
     polysense.fit(tmp_path / "run", resume=True, overrides=["training.epochs=2"], progress=False)
     assert caplog.text.count("warm-up of 3 epochs") == 1
+    # Within a time, which each look at the clock takes a second of.
+    bundle, ticks = load(tmp_path / "run" / "bundle"), itertools.count()
+    dataset = bundle.dataset(bundle.read(table), with_targets=True)
+    deadline = Deadline(24.0, lambda: float(next(ticks)))
+    warm_up(bundle.model, dataset, 0, torch.device("cpu"), deadline)
+    assert len(deadline.left_out) == 1
+    assert deadline.left_out[0].endswith("of 3 epochs of the warm-up of 'caption'")

@@ -1,6 +1,7 @@
 """From what a table looks like to a recipe: plain functions, no magic; what they choose stands in the recipe's YAML.
 
-Three sizes: `fast` for a first look, `balanced` (the default), `best` for when accuracy is worth the hours.
+Three sizes: `fast` for a first look, `balanced` (the default), `best` for when accuracy is worth the hours. Each says
+for how much time it is meant, so that a preset may be named by a time, too.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from polysense.presets.steps import Length, training_of
 from polysense.presets.tagging import for_tagging
 from polysense.recipe import Recipe
 
-__all__ = ["PRESETS", "SMALL_TABLE", "Size", "default_split", "recipe_for"]
+__all__ = ["PRESETS", "SMALL_TABLE", "Size", "default_split", "preset_of", "recipe_for"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,7 @@ class Size:
         channels: First-stage channels of image networks; audio networks have half.
         layers: Transformer blocks of a text encoder.
         length: How long is trained.
+        least_seconds: The time from which on it is the preset of that time.
         ema: training.ema.
     """
 
@@ -57,6 +59,7 @@ class Size:
     channels: int
     layers: int
     length: Length
+    least_seconds: float
     ema: float | None = None
 
 
@@ -69,12 +72,14 @@ PRESETS: Mapping[str, Size] = {
         channels=8,
         layers=1,
         length=Length(samples=12_000, most_epochs=20, fewest_epochs=3, fewest_steps=150),
+        least_seconds=0.0,
     ),
     "balanced": Size(
         width=(96, 128),
         channels=16,
         layers=2,
         length=Length(samples=120_000, most_epochs=60, fewest_epochs=10, fewest_steps=600),
+        least_seconds=60.0,
         ema=0.99,
     ),
     "best": Size(
@@ -82,9 +87,15 @@ PRESETS: Mapping[str, Size] = {
         channels=32,
         layers=3,
         length=Length(samples=300_000, most_epochs=150, fewest_epochs=20, fewest_steps=1_500),
+        least_seconds=1800.0,
         ema=0.995,
     ),
 }
+
+
+def preset_of(seconds: float) -> str:
+    """The preset that is meant for a time: the largest one that has so little."""
+    return max(PRESETS, key=lambda name: (PRESETS[name].least_seconds <= seconds, PRESETS[name].least_seconds))
 
 
 def _column(guess: ColumnGuess) -> ColumnConfig:
@@ -197,7 +208,7 @@ def recipe_for(
         ColumnError: No column can serve as input.
     """
     if preset not in PRESETS:
-        raise ConfigError(f"there is no preset {preset!r}; choose from: {', '.join(PRESETS)}")
+        raise ConfigError(f"there is no preset {preset!r}; choose from: {', '.join(PRESETS)}; or a time, such as 10m")
     size = PRESETS[preset]
     inputs = [(g.name, g.modality) for g in guesses if g.role is Role.INPUT and g.modality is not None]
     targets = [g for g in guesses if g.role is Role.TARGET and g.task is not None]

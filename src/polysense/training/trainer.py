@@ -41,7 +41,7 @@ from polysense.training.protocols import Augment, CountTokens, Loader, Resumable
 from polysense.training.run import Run, TrainResult, advice_on
 from polysense.training.state import State
 from polysense.training.step import Step
-from polysense.training.time_plan import Deadline, Pace, TimeLimit, described, estimate, steps_that_fit
+from polysense.training.time_plan import Deadline, Pace, TimeLimit, described, estimate, seconds_left, steps_that_fit
 
 __all__ = ["Trainer", "default_callbacks"]
 
@@ -174,7 +174,7 @@ class Trainer:
         self._entered = 0.0
         seconds = config.seconds
         self._limit = TimeLimit(deadline=Deadline(seconds)) if limit is None and seconds is not None else limit
-        self._pace, self._is_planned = Pace(), False
+        self._pace, self._is_planned = self._new_pace(), False
         self._num_validated = 0 if self._limit is None or validate is None else self._limit.validation_rows
 
     @property
@@ -186,6 +186,11 @@ class Trainer:
     def epoch(self) -> int:
         """The epoch under way, from 1."""
         return self._run.epoch + 1
+
+    @property
+    def seconds_per_predicted_row(self) -> float:
+        """Of validations, or guessed from the steps; 0 where nothing was trained yet."""
+        return self._pace.seconds_per_predicted_row(self._num_validated)
 
     def fit(self, *, resume: bool = False) -> TrainResult:
         """Trains to the end of the last epoch, or until early stopping.
@@ -232,7 +237,7 @@ class Trainer:
         else:
             self._state.require_none()
         self._distributed.barrier()  # before any process saves what another still looks for
-        self._pace = Pace()
+        self._pace = self._new_pace()
         plan = self._state.plan
         if plan is not None and (plan["time"], plan["epochs"]) == (self._config.seconds, self._config.epochs):
             self._take_plan(plan["steps"])
@@ -242,6 +247,9 @@ class Trainer:
         self._module.train()
 
     # --- time ----------------------------------------------------------------------------------------------------
+
+    def _new_pace(self) -> Pace:
+        return Pace() if self._limit is None else Pace(self._limit.deadline.now)
 
     def _watch_time(self) -> None:
         """Plans the run once its pace is known, and ends it if the time is up all the same.
@@ -279,12 +287,21 @@ class Trainer:
         return steps, described(run, steps, limit.deadline.seconds, step, beside)
 
     def _steps_in_time(self) -> tuple[Sequence[int], str] | None:
-        """The steps that are done where there is no time for more: the machine is slower than it was."""
-        run, limit, rows = self._run, self._limit, self._num_validated
+        """The steps of a run whose plan does not fit any more, since the machine is slower than it was; else None."""
+        run, limit, rows, pace = self._run, self._limit, self._num_validated, self._pace
+        per_row, per_step = pace.seconds_per_predicted_row(rows), pace.recent_seconds_per_step
         done = [*run.steps[: run.epoch], run.step] if run.step else list(run.steps[: run.epoch])
-        if limit is None or limit.is_left(rows, self._pace.seconds_per_predicted_row(rows)) or not done:
+        if limit is None or not done:
             return None
-        return done, f"{spell_duration(limit.deadline.seconds)} are nearly up: training ends here"
+        beside, available = rows * per_row / self._config.validate_every, limit.for_training(per_row)
+        if not limit.is_left(rows, per_row, per_step) or (not run.step and available < per_step + beside):
+            return done, f"{spell_duration(limit.deadline.seconds)} are nearly up: training ends here"
+        if run.step or available >= seconds_left(run, run.steps, per_step, beside):
+            return None
+        steps = steps_that_fit(run.steps, run.global_step, available, per_step=per_step, per_epoch=beside)
+        if sum(steps) >= run.total_steps:
+            return None
+        return steps, f"slower than it was: {described(run, steps, limit.deadline.seconds, per_step, beside)}"
 
     def _take_plan(self, steps: Sequence[int]) -> None:
         """The run has these steps from now on; a checkpoint remembers them."""
@@ -366,9 +383,9 @@ class Trainer:
         if self._validate is not None and (
             (run.epoch + 1) % config.validate_every == 0 or run.epoch + 1 == config.epochs
         ):
-            validating = time.monotonic()
+            validating = self._pace.now()
             metrics = self._metrics(interrupts)
-            self._pace.validated(time.monotonic() - validating)
+            self._pace.validated(self._pace.now() - validating)
             run.improved = run.monitor.update(metrics, run.epoch + 1)
             self._schedule.observe(run.monitor.score)
             for callback in self._callbacks:
@@ -392,6 +409,7 @@ class Trainer:
             run.history[-1]["balance"] = dict(self._balance.end_epoch(run.epoch))
         run.epoch, run.step = run.epoch + 1, 0
         self._watch_time()
+        self._pace.mark()
         for callback in self._callbacks:
             callback.on_epoch(run, record)
         if not run.finished:

@@ -25,9 +25,9 @@ from polysense.data.column import ColumnProcessor
 from polysense.errors import ConfigError
 from polysense.reports.augmented import AugmentedCell, AugmentedColumn, render_augmented
 from polysense.reports.previews import preview_input
+from polysense.workflows.fitted_data import fit_processor
 from polysense.workflows.folds.plan import first_tables
 from polysense.workflows.prepare import prepare
-from polysense.workflows.train import fit_processor
 
 __all__ = ["show_augmented"]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import combinations
 from typing import TypeAlias
@@ -48,6 +48,7 @@ MOST_MASKED_COLUMNS = 20
 MOST_MASKED_ROWS = 500
 """Rows that are read with every subset of the columns."""
 
+_COST_OF_SUBSET = 0.1  # of a row's, which is encoded once
 _MOST_VALUES = 2**25  # in what is kept of all subsets
 _FEWEST_ROWS = 20
 
@@ -67,13 +68,21 @@ class JudgedOutputs(ABC):
 
 
 @torch.no_grad()
-def calibrate(model: MultimodalModel, dataset: TableDataset, *, prediction: PredictionConfig) -> dict[str, str]:
+def calibrate(
+    model: MultimodalModel,
+    dataset: TableDataset,
+    *,
+    prediction: PredictionConfig,
+    has_time: Callable[[float], bool] = lambda rows: True,
+) -> dict[str, str]:
     """Lets every head that does so fit how sure its predictions say that they are.
 
     Args:
         model: In evaluation mode, trained.
         dataset: The validation rows, with targets and the feature vectors that the model reads.
         prediction: In which blocks they are computed.
+        has_time: Whether there is time for what takes as long as to predict so many rows; else what depends on the
+            columns of a row is not fitted.
 
     Returns:
         Per target what was fitted, in words.
@@ -90,7 +99,9 @@ def calibrate(model: MultimodalModel, dataset: TableDataset, *, prediction: Pred
             truth = head.truth(moved)
             assert truth is not None
             parts[name].append((outputs[name], truth, moved.weights * (moved.rows >= 0)))
-    return calibrate_on(model, parts, read_subsets(model, dataset, prediction=prediction))
+    cost = min(len(dataset), MOST_MASKED_ROWS) * (1 + _COST_OF_SUBSET * len(masked_subsets(model.schema.names)))
+    subsets = read_subsets(model, dataset, prediction=prediction) if has_time(cost) else {}
+    return calibrate_on(model, parts, subsets)
 
 
 @torch.no_grad()

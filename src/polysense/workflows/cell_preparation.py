@@ -34,10 +34,10 @@ from polysense.data.store.prepared import PreparedShelf, PreparedStore, packed
 from polysense.data.tables.sources import Table
 from polysense.errors import ConfigError, DecodeError
 from polysense.workflows.feature_filling import cell_progress
+from polysense.workflows.fitted_data import fit_processor
 from polysense.workflows.folds.plan import first_tables
 from polysense.workflows.prepare import prepare as read_recipe
 from polysense.workflows.prepare import pretrained_override
-from polysense.workflows.train import fit_processor
 
 __all__ = ["PreparedCells", "PreparedCounts", "prepare"]
 

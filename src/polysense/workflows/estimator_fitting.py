@@ -45,8 +45,12 @@ _FEWEST_ROWS = 500
 """That a sample has."""
 
 _AT_ONCE = 1.0
-"""Seconds of an idle core up to which one is fitted in any case: on a busy machine a network that had no time knows
-nothing (10 classes of sounds: accuracy .10), where a linear model of the same minute has .74."""
+"""Seconds of an idle core up to which one may take all that is left: on a busy machine a network that had no time knows
+nothing (10 classes of sounds: accuracy .10), where a linear model of the same minute has .74. So one of them, that of
+most columns, is fitted in any case."""
+
+_SHORTEST = 0.1
+"""Seconds of an idle core from which on a fit says how good the guesses are."""
 
 _SHARE_OF_TIME = 0.6
 """Of what is left of a run's time that estimators may take."""
@@ -100,8 +104,7 @@ def fit_experts(
         recipe,
         train,
         distributed,
-        # What follows, weights and the evaluation above all, gets the rest.
-        None if deadline is None else deadline.part(_SHARE_OF_TIME),
+        deadline,
     )
     held_out, kind = None, "validation" if judged is None else "out-of-fold"
     if judged is not None:
@@ -132,7 +135,8 @@ def fit_estimators(
         recipe: The run's.
         dataset: The training rows, with targets.
         distributed: The main process fits, the others get what it fitted.
-        deadline: Until when; those that are not expected to be fitted by then stay unfitted, the slowest ones first.
+        deadline: When the run must be over; those that are not expected to be fitted by then are fitted on fewer rows,
+            or stay unfitted, the slowest ones first.
 
     Returns:
         Per target its estimators' scores of training rows that they were not fitted on (NaN of one that stays
@@ -184,7 +188,10 @@ def _heads_with_estimators(model: MultimodalModel) -> dict[str, EnsembleHead]:
 
 
 def _fitted(head: EnsembleHead, recipe: Recipe, rows: FeatureRows, seed: int, deadline: Deadline | None) -> OutOfFold:
-    """Fits a head's estimators, the fastest first; gives their out-of-fold scores."""
+    """Fits a head's estimators, first one that is fitted in any case, then the fastest; gives their out-of-fold
+    scores."""
+    # What follows, weights and baselines, gets the rest.
+    part = None if deadline is None else deadline.part(_SHARE_OF_TIME)
     folds = rows.folds(head.inner, seed)
     target, plain = head.target, plain_head(recipe.model.heads[head.target.name], head.target)
     scores, estimators, configs = {}, head.named_estimators(), head.estimator_configs
@@ -193,17 +200,30 @@ def _fitted(head: EnsembleHead, recipe: Recipe, rows: FeatureRows, seed: int, de
         config, sizes = configs[name], (each.num_inputs, each.num_outputs, rows.num_values(each.columns))
         num_rows[name] = affordable_rows(config, len(rows.usable(each.columns)), *sizes, seconds=_MOST_SECONDS)
         expected[name] = config.seconds(num_rows[name], *sizes)
-    for name in sorted(estimators, key=lambda each: expected[each]):
+    slower = 1.0  # than guessed, as the ones before have shown
+    order = sorted(estimators, key=lambda each: expected[each])
+    at_once = [each for each in order if expected[each] <= _AT_ONCE] or order[:1]
+    first = max(at_once, key=lambda each: len(estimators[each].columns))
+    for name in sorted(order, key=lambda each: each != first):
         estimator = estimators[name]
         scores[name] = np.full((len(rows), estimator.num_outputs), np.nan)
         what = f"the simple model {name!r} of {target.name}"
-        if deadline is not None and expected[name] > _AT_ONCE and not deadline.allows_work(expected[name], what):
-            continue
+        if deadline is not None and part is not None:
+            limit = deadline if expected[name] <= _AT_ONCE else part
+            sizes = (estimator.num_inputs, estimator.num_outputs, rows.num_values(estimator.columns))
+            seconds = limit.left / (slower * limit.slowness)
+            fitting = affordable_rows(configs[name], num_rows[name], *sizes, seconds=seconds)
+            work = slower * configs[name].seconds(fitting, *sizes)
+            if name != first and not limit.allows_work(work, what):
+                continue
+            num_rows[name] = fitting
         usable = len(rows.usable(estimator.columns))
         of = f" of {usable:,}, since all would take too long," if num_rows[name] < usable else ""
         start = time.perf_counter()
         scores[name] = estimator.fit(rows.to_fit(estimator.columns, folds, num_rows[name], seed, name))
         seconds = time.perf_counter() - start
+        if deadline is not None:
+            slower = max(slower, seconds / (max(expected[name], _SHORTEST) * deadline.slowness))
         score = None if plain is None else out_of_fold_score(plain, scores[name], rows.truth)
         _log.info(
             "%s: %s: fitted on %s training rows%s with %d features in %.1f s%s", target.name, name,

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 import torch
 
-from polysense.core.duration import parse_duration
+from polysense.core.duration import parse_duration, spell_duration
 from polysense.core.files import named_path
 from polysense.core.json import json_text
 from polysense.core.lock import require_unlocked
@@ -25,7 +25,6 @@ from polysense.reports.model_card import ModelCard, render_model_card
 from polysense.reports.reading import Reading
 from polysense.training.distributed import Distributed
 from polysense.training.state import has_checkpoint
-from polysense.training.time_plan import Deadline, measured_slowness
 from polysense.workflows.augmentation_safety import augmentation_warnings
 from polysense.workflows.corrections import correction_warnings
 from polysense.workflows.environment_facts import ENVIRONMENT, keep_environment
@@ -49,9 +48,12 @@ from polysense.workflows.reading import READING, keep_reading, kept_reading, rea
 from polysense.workflows.run import Run
 from polysense.workflows.run_folder import RECORD, RunFolder, RunRecord
 from polysense.workflows.shared_persons import shared_persons
+from polysense.workflows.time_owed import begun_deadline
 from polysense.workflows.train import train_model
 
 __all__ = ["fit", "new", "new_folder"]
+
+_TOLERANCE = 0.02  # of a run's time, by which it may be exceeded without a word
 
 _log = get_logger("polysense.workflows")
 
@@ -91,7 +93,8 @@ def fit(
             "reconstruction" restores the columns named as the target (by default all).
         output: The run's folder; by default runs/NAME-TIME.
         overrides: `a.b.c=value` changes of the recipe.
-        preset: Where a recipe is inferred: "fast", "balanced" or "best".
+        preset: Where a recipe is inferred: "fast", "balanced" or "best"; or a time such as "10m", which takes the one
+            that is meant for it and sets `training.time`.
         validation: A validation table of its own.
         test: A test table of its own.
         columns: Per column what you say it is ("text", "number", "ignored", ...), where inference is wrong.
@@ -178,7 +181,7 @@ def new(
         target: The column or columns to predict.
         task: "retrieval" brings the columns named as the target (by default all media and texts) into one space.
             "reconstruction" restores the columns named as the target (by default all).
-        preset: "fast", "balanced" or "best".
+        preset: "fast", "balanced" or "best"; or a time such as "10m", as of `fit`.
         columns: Per column what you say it is, where inference is wrong.
         pretrained: As of `fit`.
         folder: Where the recipe will be written: its paths then start there, so that both can be moved together. None
@@ -249,7 +252,7 @@ def _run(
 ) -> Run:
     recipe = prepared.recipe
     seconds = recipe.training.seconds
-    deadline = None if seconds is None else Deadline(seconds, since=started, slowness=measured_slowness())
+    deadline = None if seconds is None else begun_deadline(seconds, since=started)
     use_cuda = recipe.training.device in ("auto", "cuda") and torch.cuda.is_available()
     distributed = Distributed.from_environment(use_cuda=use_cuda)
     with ExitStack() as stack:
@@ -337,6 +340,12 @@ def _run(
             bundle.card = _model_card(run, tables)
             bundle.info["metrics"] = run.metrics
             bundle.save(folder.path / "bundle")
+            if deadline is not None and deadline.exceeded > _TOLERANCE * deadline.seconds:
+                _log.warning(
+                    "%s more than the %s that were given: what is done in any case (reading the table, a step and its "
+                    "validation, one simple model, scores, bundle and report) took longer on this machine",
+                    spell_duration(deadline.exceeded), spell_duration(deadline.seconds),
+                )  # fmt: skip
         distributed.barrier()
     return run
 

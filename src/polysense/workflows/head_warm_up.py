@@ -16,6 +16,7 @@ from polysense.core.logs import get_logger
 from polysense.data.batches.dataset import TableDataset
 from polysense.data.batches.loader import TrainLoader
 from polysense.nn.model import MultimodalModel
+from polysense.training.time_plan import Deadline
 
 __all__ = ["warm_up"]
 
@@ -23,11 +24,18 @@ _BATCH_SIZE = 32
 _RATE, _WEIGHT_DECAY = 1e-3, 0.05
 _MOST_STEPS = 600
 _CLIP = 1.0
+_SHARE_OF_TIME = 0.25  # of what a run has
 
 _log = get_logger("polysense.workflows")
 
 
-def warm_up(model: MultimodalModel, dataset: TableDataset, seed: int, device: torch.device) -> None:
+def warm_up(
+    model: MultimodalModel,
+    dataset: TableDataset,
+    seed: int,
+    device: torch.device,
+    deadline: Deadline | None = None,
+) -> None:
     """Warms up the heads that ask for it, and what leads into them.
 
     Args:
@@ -35,22 +43,33 @@ def warm_up(model: MultimodalModel, dataset: TableDataset, seed: int, device: to
         dataset: The training rows.
         seed: Of their order and of dropout.
         device: Where.
+        deadline: When the run must be over; a quarter of what is left is spent at most.
     """
+    until = None if deadline is None else deadline.part(_SHARE_OF_TIME)
     heads = {name: head for name, head in model.by_target().items() if head.warm_up_epochs}
     steps_per_epoch = math.ceil(len(dataset) / _BATCH_SIZE)
     for name, head in heads.items():
         epochs = min(head.warm_up_epochs, max(_MOST_STEPS // steps_per_epoch, 1))
-        first, last = _run(model, name, dataset, epochs, seed, device)
-        _log.info(
-            "target %r: warm-up of %d epochs on the training rows: its loss fell from %.3f to %.3f",
-            name, epochs, first, last,
-        )  # fmt: skip
+        losses = _run(model, name, dataset, epochs, seed, device, until)
+        if until is not None and len(losses) < epochs:
+            until.note(f"warm-up of {name}", f"{epochs - len(losses)} of {epochs} epochs of the warm-up of {name!r}")
+        if losses:
+            _log.info(
+                "target %r: warm-up of %d epochs on the training rows: its loss fell from %.3f to %.3f",
+                name, len(losses), losses[0], losses[-1],
+            )  # fmt: skip
 
 
 def _run(
-    model: MultimodalModel, target: str, dataset: TableDataset, epochs: int, seed: int, device: torch.device
-) -> tuple[float, float]:
-    """Trains; the mean loss of the first and of the last epoch."""
+    model: MultimodalModel,
+    target: str,
+    dataset: TableDataset,
+    epochs: int,
+    seed: int,
+    device: torch.device,
+    until: Deadline | None,
+) -> list[float]:
+    """Trains; the mean loss of each epoch that there was time for."""
     was_training, head = model.training, model.by_target()[target]
     model.to(device).train()
     scales = model.parameter_scales
@@ -65,6 +84,8 @@ def _run(
         for epoch in range(epochs):
             summed = counted = 0.0
             for batch in loader.epoch(epoch):
+                if until is not None and not until.left:
+                    break
                 moved = batch.to(device)
                 truth = head.truth(moved)
                 assert truth is not None, f"the batch has no truth of {target!r}"
@@ -76,7 +97,9 @@ def _run(
                 torch.nn.utils.clip_grad_norm_(parameters, _CLIP)
                 optimizer.step()
                 summed, counted = summed + loss.total.sum().item(), counted + count.item()
+            if until is not None and not until.left:
+                break
             losses.append(summed / max(counted, 1.0))
     optimizer.zero_grad()
     model.train(was_training)
-    return losses[0], losses[-1]
+    return losses

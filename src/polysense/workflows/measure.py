@@ -19,6 +19,7 @@ from polysense.data.batches.dataset import TableDataset
 from polysense.data.tables.sources import Table
 from polysense.escaping import joined
 from polysense.evaluation.baselines import SHUFFLED
+from polysense.evaluation.evaluator import Evaluation
 from polysense.reports.report import Report, render_markdown, render_report
 from polysense.reports.run_list import VERDICT
 from polysense.reports.terminal import report_text
@@ -34,15 +35,17 @@ from polysense.workflows.reading import kept_reading
 from polysense.workflows.representation.neighbors import write_space_pages
 from polysense.workflows.representation.reconstructions import RECONSTRUCTIONS, write_reconstructions
 from polysense.workflows.run import Run
-from polysense.workflows.scoring import add_unimodal, contributed_targets, evaluate_bundle, simple_baselines
+from polysense.workflows.scores_in_time import scored_in_time
+from polysense.workflows.scoring import add_unimodal, contributed_targets, simple_baselines
+from polysense.workflows.time_owed import SCORES, TEST_FEATURES
 
 __all__ = ["measure"]
 
 _log = get_logger("polysense.workflows")
 
 _MOST_LEFT_OUT = 2  # things that are listed once more at the end
-_SECONDS_OF_PAGES, _MOST_FOR_PAGES = 2.0, 0.1  # of an idle core, and of all the time at most
 _MOST_SUBSETS = 64  # of the columns; see `evaluation.contribution`
+_SECONDS_OF_MAP = 5.0  # of an idle core
 _COST_OF_SUBSET = 0.1  # of a row's, which is encoded once
 
 _PAGES = {
@@ -73,16 +76,22 @@ def measure(
         deadline: When the run must be over; what does not fit is left out. None: everything is measured.
         folds: What the folds' models say of the training rows.
     """
-    given = deadline
-    if deadline is not None:  # the run's own pages and files must be written before it is over
-        deadline = deadline.reserving(min(_SECONDS_OF_PAGES * deadline.slowness, _MOST_FOR_PAGES * deadline.seconds))
     config, seed, schema = run.recipe.evaluation, run.recipe.training.seed, run.bundle.schema
     held_out = [name for name in ("validation", "test") if name in tables]
-    evaluations, times = {}, list[float]()
-    for name in held_out:
+    of_name: dict[str, Evaluation] = {}
+    times = list[float]()
+    for name in reversed(held_out):  # the headline's rows first, where there is no time for all
         start = time.monotonic()
-        evaluations[name] = evaluate_bundle(run.bundle, tables[name], bootstrap=config.bootstrap, seed=seed)
-        times.append((time.monotonic() - start) / max(1, len(tables[name])))
+        if deadline is not None:
+            deadline.owe(TEST_FEATURES, 0.0)
+        of_name[name], scored = scored_in_time(
+            run.bundle, tables[name], deadline, split=name, bootstrap=config.bootstrap, seed=seed
+        )
+        tables = {**tables, name: scored}
+        times.append((time.monotonic() - start) / max(1, len(scored)))
+    evaluations = {name: of_name[name] for name in held_out}
+    if deadline is not None:
+        deadline.owe(SCORES, 0.0)
     per_row = min(times, default=0.0)  # once its features are stored
     if folds is not None:
         per_row = max(per_row, folds.seconds_per_row)
@@ -115,7 +124,7 @@ def measure(
     if folds is not None:
         evaluations = {OUT_OF_FOLD: folds.evaluation, **evaluations}
         baselines = {OUT_OF_FOLD: dict(folds.baselines), **baselines}
-        tables = {**tables, OUT_OF_FOLD: tables["train"]}
+        tables = {**tables, OUT_OF_FOLD: folds.rows}
         run.folds = folds.as_json()
     run.evaluations, run.baselines = evaluations, baselines
     evaluated_split = held_out[-1] if held_out else None if folds is None else OUT_OF_FOLD
@@ -168,7 +177,9 @@ def measure(
         run.audit = audit_subject(subject, seconds=time.monotonic() - auditing)
     pages = config.report and evaluated_split is not None and evaluated_split != OUT_OF_FOLD
     if pages and evaluated_split is not None:
-        pages = fits(per_row * len(tables[evaluated_split]), "pages of neighbors and reconstructions")
+        mapped = any(task(target.task).embeds_columns for target in schema.targets)
+        of_map = _SECONDS_OF_MAP * deadline.slowness if mapped and deadline is not None else 0.0
+        pages = fits(per_row * len(tables[evaluated_split]) + of_map, "pages of neighbors and reconstructions")
     if pages and config.samples and evaluated_split is not None:
         write_reconstructions(
             run.bundle,
@@ -185,12 +196,13 @@ def measure(
             run.bundle, tables[evaluated_split], evaluations[evaluated_split], run.folder, evaluated_split, seed
         )
     # What an audit leaves out stands with it.
-    run.left_out = [*(given.left_out if given else ()), *(budget.left_out if run.audit is None else ())]
+    run.left_out = [*(deadline.left_out if deadline else ()), *(budget.left_out if run.audit is None else ())]
     for what in run.left_out:
         _log.warning("left out for lack of time: %s", what)
-    # Every training row is judged out of fold, and its cells are listed once.
-    trained = {} if folds is not None else {"train": list(unreadable)}
-    _write(run, tables, {**trained, **cells}, evaluated_split)
+    # Training rows that are judged out of fold are listed once, with the others.
+    if folds is None or len(folds.rows) < folds.num_delivered:
+        cells = {"train": list(unreadable), **{name: own for name, own in cells.items() if name != OUT_OF_FOLD}}
+    _write(run, tables, cells, evaluated_split)
     if folds is not None:
         write_json(run.folder / "folds.json", folds.as_json())
         folds.predictions.write(run.folder / "out_of_fold.csv")

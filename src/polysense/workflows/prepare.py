@@ -16,6 +16,7 @@ import numpy as np
 
 from polysense.config.codec import from_dict
 from polysense.config.overrides import apply_overrides
+from polysense.core.duration import parse_duration
 from polysense.core.files import absolute_path
 from polysense.core.json import json_text
 from polysense.core.logs import get_logger
@@ -32,7 +33,7 @@ from polysense.data.split import SPLITS, RandomSplitConfig, split
 from polysense.data.tables.sources import Table, read_table
 from polysense.errors import ConfigError, SplitError
 from polysense.nn.backbones import survey
-from polysense.presets import default_split, recipe_for
+from polysense.presets import PRESETS, default_split, preset_of, recipe_for
 from polysense.presets.without_target import inputs_for, recipe_without_target
 from polysense.recipe import Recipe, load_recipe
 from polysense.workflows.augmentation_safety import safe_transforms
@@ -107,7 +108,8 @@ def prepare(
             are, all texts, images, audio and videos). "reconstruction": the columns named as the target (if none are,
             all) are restored from what is made of all columns.
         overrides: `a.b.c=value` changes of the recipe.
-        preset: Which preset an inferred recipe comes from.
+        preset: Which preset an inferred recipe comes from; a time such as "10m" is the preset that is meant for it, and
+            the limit of the training.
         validation: A validation table of its own.
         test: A test table of its own.
         columns: Per column what the user says it is.
@@ -118,6 +120,7 @@ def prepare(
         ConfigError: The recipe or an override is wrong, or no target is named.
         TableError: A table can't be read.
     """
+    preset, overrides = _preset_and_time(preset, overrides)
     apart = {"validation": validation, "test": test}
     extra = [f"data.{key}={json_text(absolute_path(path))}" for key, path in apart.items() if path]
     if is_recipe(source):
@@ -171,6 +174,24 @@ def prepare(
         source=str(source) if on_disk else table.name,
         encoders=reasons,
     )
+
+
+def _preset_and_time(preset: str, overrides: Sequence[str]) -> tuple[str, list[str]]:
+    """The preset's name, and overrides with its time where it is named by one.
+
+    Raises:
+        ConfigError: It is named by a time, and another time is given.
+    """
+    if preset in PRESETS:
+        return preset, [*overrides]
+    try:
+        seconds = parse_duration(preset, "preset")
+    except ConfigError:
+        return preset, [*overrides]  # it is said where it is looked for
+    given = next((one for one in overrides if one.partition("=")[0].strip() == "training.time"), None)
+    if given is not None:
+        raise ConfigError(f"found the preset {preset} and {given}, expected one of them: both set training.time")
+    return preset_of(seconds), [f"training.time={json_text(preset)}", *overrides]
 
 
 def _num_training(table: Table, guesses: Sequence[ColumnGuess], *, has_validation: bool, has_test: bool) -> int | None:

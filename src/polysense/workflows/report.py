@@ -16,7 +16,7 @@ from polysense.core.sample import SourceInfo, Unreadable
 from polysense.data.tables.sources import Table
 from polysense.errors import CheckpointError, ConfigError
 from polysense.training.run import TrainResult
-from polysense.workflows.folds.models import FoldModels, fold_folder, fold_recipe
+from polysense.workflows.folds.models import FoldModels, fold_folder, fold_recipe, trained_plan
 from polysense.workflows.folds.plan import plan_folds
 from polysense.workflows.folds.scores import FoldScores, score_folds
 from polysense.workflows.measure import measure
@@ -72,7 +72,7 @@ def _out_of_fold(run: Run, table: Table, hint: str) -> tuple[FoldScores, dict[st
         CheckpointError: A fold's model is gone.
     """
     recipe, path = run.recipe, run.folder
-    plan = plan_folds(recipe, table)
+    plan = trained_plan(plan_folds(recipe, table), recipe, path)
     for fold in range(plan.num_folds):
         if not (fold_folder(path, fold) / "bundle" / "bundle.json").exists():
             raise CheckpointError(

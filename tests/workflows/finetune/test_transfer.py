@@ -26,9 +26,10 @@ from polysense.errors import CheckpointError, ConfigError
 from polysense.recipe import Recipe
 from polysense.workflows.finetune.submodules import mismatch, part_tensors, scale_learning_rate
 from polysense.workflows.finetune.transfer import plan_start, without_parts
+from polysense.workflows.fitted_data import fit_data
 from polysense.workflows.prepare import prepare
 from polysense.workflows.scoring import only_column
-from polysense.workflows.train import fit_data, train_model
+from polysense.workflows.train import train_model
 
 COLORS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220)}
 SMALL = [*SMALL_RUN, "model.fusion=concat"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polysense.errors import ConfigError, SplitError
+from polysense.training.time_plan import Deadline
+from polysense.workflows.folds.models import folds_that_fit, trained_plan
 from polysense.workflows.folds.plan import FoldPlan, plan_folds
 from polysense.workflows.prepare import prepare
 
@@ -105,6 +108,33 @@ def test_a_given_test_stays_apart_and_a_drawn_one_is_judged_too() -> None:
     drawn = planned(rows, 3, "data.split={type: fraction, validation: 0.1, test: 0.3}")
     assert drawn.test is None
     assert len(drawn.rows) == 60
+
+
+def test_folds_that_there_was_no_time_for_judge_nothing_and_train_all_the_same(tmp_path: Path) -> None:
+    plan = planned(table(60, 6, 2, 1), 4, "training.time=10m")
+    short = plan.shortened(2)
+    judged = np.concatenate([plan.judged(0), plan.judged(1)])
+    assert sorted(judged.tolist()) == short.judged_rows.tolist()
+    assert short.num_folds == 2
+    for fold in range(2):
+        assert np.array_equal(short.trains(fold), plan.trains(fold))
+        assert np.array_equal(short.judged(fold), plan.judged(fold))
+    prepared = prepare(table(60, 6, 2, 1), target="label", overrides=["training.time=10m"], logs=False)
+    assert trained_plan(plan, prepared.recipe, tmp_path) is plan
+    (tmp_path / "folds").mkdir()
+    (tmp_path / "folds" / "shortened.json").write_text('{"folds": 2, "time": 600.0}', encoding="utf-8")
+    assert trained_plan(plan, prepared.recipe, tmp_path).num_folds == 2
+    more = prepare(table(60, 6, 2, 1), target="label", overrides=["training.time=20m"], logs=False)
+    assert trained_plan(plan, more.recipe, tmp_path) is plan, "with more time, all are trained"
+
+
+@pytest.mark.parametrize(("left", "expected"), [(100.0, 5), (50.0, 5), (49.0, 4), (25.0, 2), (15.0, 1), (0.0, 1)])
+def test_as_many_folds_as_fit_beside_the_delivered_model(tmp_path: Path, left: float, expected: int) -> None:
+    """A fold takes 10 s beside its epochs, which may be as few as there is time for."""
+    (tmp_path / "bundle").mkdir()
+    info = '{"info": {"wall_seconds": 30.0, "seconds": 20.0}}'
+    (tmp_path / "bundle" / "bundle.json").write_text(info, encoding="utf-8")
+    assert folds_that_fit(tmp_path, Deadline(left, lambda: 0.0), 1, 5) == expected
 
 
 def test_a_target_that_is_the_inputs_is_refused() -> None:

@@ -44,7 +44,12 @@ Columns: TypeAlias = Annotated[
     ),
 ]
 Preset: TypeAlias = Annotated[
-    str, typer.Option(metavar="NAME", help="Training budget preset: fast, balanced or best. Ignored with a recipe.")
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="How much is trained: fast (for less than a minute), balanced or best (from half an hour on); or a time such "
+        "as 10m, which takes the preset that is meant for it and sets --time.",
+    ),
 ]
 
 

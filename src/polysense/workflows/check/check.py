@@ -27,11 +27,11 @@ from polysense.reports.check_page import render_check
 from polysense.workflows.check.examine import ALL, Part, examine, examine_inputs
 from polysense.workflows.check.facts import column_facts
 from polysense.workflows.check.probabilities import run_probabilities, simple_probabilities
+from polysense.workflows.fitted_data import fit_processor
 from polysense.workflows.folds.plan import plan_folds
 from polysense.workflows.prepare import is_recipe, prepare, read_joined, split_tables
 from polysense.workflows.reading import class_counts, column_readings, column_remarks, processor_remarks, recipe_guesses
 from polysense.workflows.shared_persons import shared_persons
-from polysense.workflows.train import fit_processor
 
 __all__ = ["check"]
 

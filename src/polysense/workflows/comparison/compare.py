@@ -139,7 +139,8 @@ def compare(
         seeds: Trainings of each variant.
         output: The folder; by default runs/compare-NAME-HASH, the same one for the same question.
         overrides: `a.b.c=value` changes that all variants share.
-        preset: Where a recipe is inferred: "fast", "balanced" or "best".
+        preset: Where a recipe is inferred: "fast", "balanced" or "best"; or a time such as "10m", which takes the one
+            that is meant for it and sets `training.time`.
         columns: Per column what you say it is, where inference is wrong.
         pretrained: As of `fit`; to compare with and without, vary it: `{"pretrained": ["off", "auto"]}`.
         data: The table in memory, where the source is a recipe.

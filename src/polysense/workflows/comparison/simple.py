@@ -37,10 +37,10 @@ from polysense.workflows.comparison.trial import HELD_OUT
 from polysense.workflows.estimator_fitting import FittedExperts, fit_estimators
 from polysense.workflows.feature_reading import make_read_features
 from polysense.workflows.finetune.transfer import begin
+from polysense.workflows.fitted_data import fit_data
 from polysense.workflows.score_statistics import takes_scores
 from polysense.workflows.simple_baselines import fit_simple_baselines
 from polysense.workflows.stored_features import store_features
-from polysense.workflows.train import fit_data
 
 __all__ = ["SIMPLE", "BestSimple", "best_simple"]
 

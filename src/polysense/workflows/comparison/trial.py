@@ -35,8 +35,9 @@ from polysense.recipe import Recipe
 from polysense.training.state import has_checkpoint
 from polysense.workflows.evaluating import evaluate_model
 from polysense.workflows.finetune.transfer import model_mark
+from polysense.workflows.fitted_data import FittedData, fit_data
 from polysense.workflows.stored_features import store_for_bundle
-from polysense.workflows.train import FittedData, fit_data, train_model
+from polysense.workflows.train import train_model
 
 __all__ = ["HELD_OUT", "Trial", "TrialRunner", "fingerprint", "read_predictions", "read_result", "remove_checkpoints"]
 

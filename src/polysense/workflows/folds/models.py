@@ -13,7 +13,7 @@ import numpy as np
 from polysense.bundle import Bundle, load
 from polysense.config.codec import to_dict
 from polysense.core.duration import spell_duration
-from polysense.core.json import read_json
+from polysense.core.json import read_json, write_json
 from polysense.core.logs import get_logger
 from polysense.data.tables.sources import Table
 from polysense.recipe import Recipe
@@ -22,10 +22,14 @@ from polysense.training.time_plan import Deadline
 from polysense.workflows.folds.plan import FoldPlan
 from polysense.workflows.train import train_model
 
-__all__ = ["FOLDS", "FoldModel", "FoldModels", "fold_folder", "fold_recipe", "train_folds"]
+__all__ = [
+    "FOLDS", "FoldModel", "FoldModels", "fold_folder", "fold_recipe", "folds_that_fit", "train_folds", "trained_plan",
+]  # fmt: skip
 
 FOLDS = "folds"
 """The folder of the folds' models in a run's."""
+
+_FILE = "shortened.json"
 
 # What a run may be resumed with more of (`run_folder`); a fold that ended by other settings goes on.
 _LENGTH = ("epochs", "time", "early_stopping")
@@ -106,12 +110,15 @@ def train_folds(
         folder: The run's.
         progress: Whether to show progress.
         resume_hint: What a user must do to resume the run.
-        deadline: When the trainings must be over, that of the delivered model too; each gets an equal part.
+        deadline: When the trainings must be over, that of the delivered model too; each gets an equal part. Folds that
+            do not fit, as the first ones have shown, are left out: their rows train and are not judged.
     """
     own = fold_recipe(recipe, plan)
-    models = FoldModels(plan=plan, recipe=own, folder=folder)
+    num_folds = trained_plan(plan, recipe, folder).num_folds
     started, trained = time.monotonic(), 0
     for fold in range(plan.num_folds):
+        if fold >= num_folds:
+            break
         place, name = fold_folder(folder, fold), f"fold {fold + 1} of {plan.num_folds}"
         if _is_finished(place, own):
             continue
@@ -135,7 +142,51 @@ def train_folds(
         if deadline is None and trained == 1:
             seconds = (time.monotonic() - started) * left
             _log.info("the other %d trainings take about %s", left, spell_duration(seconds))
-    return models
+        if deadline is not None:
+            fitting = folds_that_fit(place, deadline, fold + 1, num_folds)
+            if fitting < num_folds:
+                num_folds = fitting
+                write_json(folder / FOLDS / _FILE, {"folds": num_folds, "time": recipe.training.seconds})
+    if num_folds < plan.num_folds:
+        unjudged = int((plan.fold_of >= num_folds).sum())
+        if deadline is not None:
+            deadline.note(
+                "folds",
+                f"{plan.num_folds - num_folds} of {plan.num_folds} folds, so that {unjudged:,} of {len(plan.rows):,} "
+                "rows are not judged",
+            )
+        plan = plan.shortened(num_folds)
+    return FoldModels(plan=plan, recipe=own, folder=folder)
+
+
+def trained_plan(plan: FoldPlan, recipe: Recipe, folder: Path) -> FoldPlan:
+    """The plan with those folds alone that there was time for.
+
+    Args:
+        plan: With all folds.
+        recipe: Of the run; with another `training.time` than before all folds are to be trained.
+        folder: The run's.
+    """
+    path = folder / FOLDS / _FILE
+    if not path.exists():
+        return plan
+    kept = read_json(path, dict)
+    return plan.shortened(int(kept["folds"])) if kept["time"] == recipe.training.seconds else plan
+
+
+def folds_that_fit(folder: Path, deadline: Deadline, done: int, num_folds: int) -> int:
+    """How many folds there is time for, the delivered model kept in mind.
+
+    Args:
+        folder: Of the fold's model that was trained last.
+        deadline: When all must be over.
+        done: Folds that are trained.
+        num_folds: That are to be.
+    """
+    info = read_json(folder / "bundle" / "bundle.json", dict)["info"]
+    # A model costs what is beside its epochs, however few these are.
+    least = max(info["wall_seconds"] - info["seconds"], 1e-9)
+    return min(num_folds, done + max(0, int(deadline.left / least) - 1))
 
 
 def fold_folder(folder: Path, fold: int) -> Path:

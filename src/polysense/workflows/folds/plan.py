@@ -23,9 +23,9 @@ from polysense.data.tables.sources import Table
 from polysense.data.target import TargetProcessor
 from polysense.errors import ConfigError, DecodeError, SplitError
 from polysense.recipe import Recipe
+from polysense.workflows.fitted_data import fit_processor
 from polysense.workflows.joining import join_like
 from polysense.workflows.prepare import class_labels, split_tables
-from polysense.workflows.train import fit_processor
 
 __all__ = ["FoldPlan", "first_tables", "plan_folds"]
 
@@ -39,7 +39,7 @@ class FoldPlan:
 
     Attributes:
         rows: The rows that are judged and, at last, trained on: the table without those of a given test.
-        fold_of: int64 [rows], the fold of each, from 0.
+        fold_of: int64 [rows], the fold of each, from 0; -1 of rows that no model is trained to judge.
         groups: int64 [rows], the group of each, which no fold divides; None: rows are on their own.
         chooses: Per fold bool [rows], which choose within it; none where the validation is a table of its own.
         validation: A validation table of its own, which chooses in every fold.
@@ -79,6 +79,16 @@ class FoldPlan:
             **({} if validation is None else {"validation": validation}),
             "test": self.rows.select(self.judged(fold)),
         }
+
+    @cached_property
+    def judged_rows(self) -> np.ndarray:
+        """The rows that any fold's model is judged on; int64, ascending."""
+        return np.flatnonzero(self.fold_of >= 0)
+
+    def shortened(self, num_folds: int) -> FoldPlan:
+        """The plan with the first folds alone; rows of the others train and are not judged."""
+        fold_of = np.where(self.fold_of < num_folds, self.fold_of, -1)
+        return replace(self, fold_of=fold_of, chooses=self.chooses[:num_folds])
 
     def sentence(self) -> str:
         """What is going to be trained and judged, in words."""

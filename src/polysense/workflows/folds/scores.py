@@ -46,6 +46,8 @@ class FoldScores:
         folds: Per fold its rows, its best epoch and its own values of the metrics, without intervals.
         contributions: Measures what each column contributes to these predictions.
         seconds_per_row: Of one pass of predicting.
+        rows: The rows that were judged, as a table.
+        num_delivered: Rows that the delivered model was trained on.
     """
 
     evaluation: Evaluation
@@ -54,13 +56,15 @@ class FoldScores:
     folds: Sequence[Mapping[str, Any]]
     contributions: Callable[[], Contributions]
     seconds_per_row: float
+    rows: Table
+    num_delivered: int
 
     @property
     def scored(self) -> str:
         """What the score is of, in words."""
         return (
             f"{len(self.folds)} fold models, each row by the model that did not see it; delivered: the refit on all "
-            f"{self.evaluation.num_rows:,} rows"
+            f"{self.num_delivered:,} rows"
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -121,14 +125,16 @@ def score_folds(
         baselines.append(own)
         predictions.append(_predictions(each, table))
 
+    judged = plan.judged_rows
+
     def whole(parts: Sequence[Evaluation]) -> Evaluation:
         return merged(
             parts,
-            [plan.judged(fold) for fold in range(plan.num_folds)],
+            [np.searchsorted(judged, plan.judged(fold)) for fold in range(plan.num_folds)],
             schema.targets,
             bootstrap=config.bootstrap,
             seed=seed,
-            clusters=plan.groups,
+            clusters=None if plan.groups is None else plan.groups[judged],
         )
 
     # A baseline that there was no time for in one fold has no score of all rows.
@@ -139,7 +145,9 @@ def score_folds(
         predictions=_all_rows(predictions),
         folds=facts,
         contributions=lambda: _contributions(models, schema, config, seed),
-        seconds_per_row=seconds / len(plan.rows),
+        seconds_per_row=seconds / max(len(judged), 1),
+        rows=plan.rows if len(judged) == len(plan.rows) else plan.rows.select(judged),
+        num_delivered=len(plan.rows),
     )
 
 
@@ -152,8 +160,8 @@ def _contributions(models: FoldModels, schema: Schema, config: EvaluationConfig,
         config: What is measured.
         seed: Of the choice of rows, and of the resamples.
     """
-    plan = models.plan
-    chosen = contribution_rows(len(plan.rows), max_rows=config.contribution_rows, seed=seed)
+    plan, judged = models.plan, models.plan.judged_rows
+    chosen = judged[contribution_rows(len(judged), max_rows=config.contribution_rows, seed=seed)]
     current: list[Bundle] = []
 
     def batches() -> Iterator[Batch]:
@@ -166,7 +174,7 @@ def _contributions(models: FoldModels, schema: Schema, config: EvaluationConfig,
             dataset = TableDataset(plan.rows.select(positions), each.bundle.processor)
             store_for_bundle(each.bundle, [dataset])
             for batch in each.bundle.batches(dataset):
-                rows = torch.from_numpy(positions)[batch.rows.clamp(min=0)]
+                rows = torch.from_numpy(np.searchsorted(judged, positions))[batch.rows.clamp(min=0)]
                 yield replace(batch, rows=torch.where(batch.rows >= 0, rows, batch.rows))
 
     def predict(batch: Batch, subsets: list[frozenset[str]]) -> Sequence[Mapping[str, Prediction]]:
@@ -180,8 +188,8 @@ def _contributions(models: FoldModels, schema: Schema, config: EvaluationConfig,
         schema.columns,
         bootstrap=config.bootstrap,
         seed=seed,
-        num_available=len(plan.rows),
-        clusters=plan.groups,
+        num_available=len(judged),
+        clusters=None if plan.groups is None else plan.groups[judged],
     )
 
 

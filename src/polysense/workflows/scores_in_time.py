@@ -1,0 +1,69 @@
+"""Scores of held-out rows within a run's time: of all of them where they can be had, else of a sample.
+
+Rows are scored in parts that grow, with a look at the clock after each, in an order by chance: where the time is up,
+those that are scored are a sample of the others, with intervals as wide as so few rows make them. A row's prediction
+depends on no other row, so that parts give what all at once would have given.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from polysense.bundle import Bundle
+from polysense.core.random import permutation
+from polysense.data.tables.sources import Table
+from polysense.evaluation.evaluator import Evaluation, merged
+from polysense.training.time_plan import Deadline
+from polysense.workflows.scoring import evaluate_bundle
+from polysense.workflows.table_split import row_groups
+
+__all__ = ["scored_in_time"]
+
+_FEWEST_ROWS = 64  # that are scored in any case
+_GROWTH = 8  # of a part over the one before, which was timed
+_FREE = 0.01  # of all the time, up to which rows are scored although none is left
+
+
+def scored_in_time(
+    bundle: Bundle, table: Table, deadline: Deadline | None, *, split: str, bootstrap: int, seed: int
+) -> tuple[Evaluation, Table]:
+    """Scores as many rows as there is time for.
+
+    Args:
+        bundle: The model.
+        table: The rows, with targets.
+        deadline: When it must be over; rows that are left out are noted there. None: all are scored.
+        split: What the rows are called.
+        bootstrap: Resamples for the intervals; 0 gives values only.
+        seed: Of the resamples, and of the order.
+
+    Returns:
+        The scores, and the rows that they are of.
+    """
+    if deadline is None or len(table) <= _FEWEST_ROWS:
+        return evaluate_bundle(bundle, table, bootstrap=bootstrap, seed=seed), table
+    order, parts, size = permutation(len(table), seed, "rows scored in time"), list[tuple[np.ndarray, Evaluation]](), 0
+    more = _FEWEST_ROWS
+    while more > 0:
+        chosen = np.sort(order[size : size + more])
+        began = deadline.now()
+        parts.append((chosen, evaluate_bundle(bundle, table.select(chosen), bootstrap=0, seed=seed)))
+        per_row = max((deadline.now() - began) / len(chosen), 1e-9)
+        size += len(chosen)
+        affordable = int(max(deadline.left, _FREE * deadline.seconds) / per_row)
+        more = min(len(table) - size, affordable, _GROWTH * len(chosen))
+    rows = np.sort(order[:size])
+    missing = f"scores of {len(table) - size:,} of {len(table):,} {split} rows"
+    deadline.note(f"scores of the {split} rows", missing if size < len(table) else "")
+    scored = table if size == len(table) else table.select(rows)
+    return (
+        merged(
+            [part for _, part in parts],
+            [np.searchsorted(rows, chosen) for chosen, _ in parts],
+            bundle.schema.targets,
+            bootstrap=bootstrap,
+            seed=seed,
+            clusters=row_groups(bundle, scored),
+        ),
+        scored,
+    )
