@@ -26,5 +26,5 @@ def test_a_time_stands_for_the_preset_that_is_meant_for_it(time: str, preset: st
 def test_two_times_or_an_unknown_name_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"found the preset 10m and training\.time=5m, expected one of them"):
         prepared(preset="10m", overrides=["training.time=5m"])
-    with pytest.raises(ConfigError, match="there is no preset 'huge'; .* or a time, such as 10m"):
+    with pytest.raises(ConfigError, match=r"there is no preset 'huge'; .* or a time, such as 10m"):
         prepared(preset="huge")

@@ -47,8 +47,8 @@ Preset: TypeAlias = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help="How much is trained: fast (for less than a minute), balanced or best (from half an hour on); or a time such "
-        "as 10m, which takes the preset that is meant for it and sets --time.",
+        help="How much is trained: fast (for less than a minute), balanced or best (from half an hour on); or a time "
+        "such as 10m, which takes the preset that is meant for it and sets --time.",
     ),
 ]
 
