@@ -16,6 +16,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from polysense.cli import console
+from polysense.cli.clock import begin
 from polysense.cli.commands.audit import audit
 from polysense.cli.commands.check import check
 from polysense.cli.commands.compare import compare
@@ -119,16 +120,18 @@ def _root(
     console.configure_logging(1 if verbose or debug else -1 if quiet else 0)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, started: float | None = None) -> int:
     """Runs one command.
 
     Args:
         arguments: What stands after `polysense` on the command line; taken from there if None.
+        started: When its time began, by `time.monotonic`; None: now.
 
     Returns:
         The exit code: 0, 1 (training failed, or a bug), 2 (a mistake that the user can mend), 130 (interrupted).
     """
     console.settle_streams()
+    begin(started)
     line = _hoist(sys.argv[1:] if arguments is None else arguments)
     # No command is a mistake that is best answered with the list of commands.
     is_empty = _GLOBAL_OPTIONS.issuperset(line)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from time import monotonic
 from typing import Annotated, TypeAlias
 
 import typer
@@ -12,6 +11,7 @@ import typer
 from polysense.cli import console
 from polysense.cli.announcement import first_line
 from polysense.cli.arguments import access_overrides, join_overrides
+from polysense.cli.clock import began
 from polysense.cli.commands.options import (
     AllowUrls,
     BatchSize,
@@ -154,7 +154,7 @@ def train(
 
     With a table, name the column to predict: polysense train table.csv --target label
     """
-    since = monotonic()
+    since = began()
     changes = [*join_overrides(join), *(overrides or ()), *(["evaluation.baselines=true"] if baselines else [])]
     changes += access_overrides(inside_only, allow_urls)
     changes += short_overrides(
