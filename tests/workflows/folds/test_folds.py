@@ -278,4 +278,6 @@ def test_time_is_shared_by_all_trainings(tmp_path: Path) -> None:
     run = fit(table, tmp_path / "run", "training.epochs=100000", time=30.0)
     assert all(0 < fold["best_epoch"] < 100000 for fold in run.folds["folds"])
     assert any("fold 1 of 3" in what for what in run.left_out)
-    assert run.evaluations["out_of_fold"].num_rows == 48
+    # Every row is judged, or it is said that some are not: on a busy machine there is no time for all folds.
+    said = [what for what in run.left_out if "rows are not judged" in what]
+    assert (run.evaluations["out_of_fold"].num_rows == 48) is (not said)
