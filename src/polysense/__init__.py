@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         predict,
         prepare,
         stream,
+        write_shards,
         zero_shot,
     )
     from polysense.bundle import Bundle, load
@@ -78,6 +79,7 @@ __all__ = [
     "prepare",
     "read_table",
     "stream",
+    "write_shards",
     "zero_shot",
 ]
 
@@ -111,6 +113,7 @@ _HOMES = {
     "prepare": "api",
     "read_table": "data.tables.sources",
     "stream": "api",
+    "write_shards": "api",
     "zero_shot": "api",
 }
 

@@ -15,6 +15,7 @@ may change.
 | use | `load`, `predict`, `stream`, `evaluate`, `explain`, `audit`, `impute` |
 | represent | `embed`, `embeddings`, `fewshot`, `zero_shot`, `map_rows` |
 | search | `index_table`, `search`, `VectorIndex` |
+| write | `write_shards` |
 | look up | `catalogue` (what a recipe can name), `recipe_schema`, `audit_schema`, `check_schema` |
 """
 
@@ -24,6 +25,7 @@ from typing import Any
 
 from polysense.bundle import load
 from polysense.config.codec import json_schema
+from polysense.data.tables.shard_writer import ShardsWritten
 from polysense.evaluation.audit.result import AuditResult, audit_schema
 from polysense.recipe import Recipe
 from polysense.reports.check import Check, check_schema
@@ -48,6 +50,7 @@ from polysense.workflows.representation.index import IndexResult, index_table
 from polysense.workflows.representation.search import SearchResult, search
 from polysense.workflows.representation.zero_shot import ZeroShot, zero_shot
 from polysense.workflows.run import Run
+from polysense.workflows.shards import write_shards
 
 __all__ = [
     "AuditResult",
@@ -62,6 +65,7 @@ __all__ = [
     "Run",
     "Scores",
     "SearchResult",
+    "ShardsWritten",
     "Shots",
     "VectorIndex",
     "ZeroShot",
@@ -90,6 +94,7 @@ __all__ = [
     "search",
     "show_augmented",
     "stream",
+    "write_shards",
     "zero_shot",
 ]
 

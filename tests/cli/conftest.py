@@ -13,6 +13,7 @@ import pytest
 
 import polysense
 from polysense.core.sample import SourceInfo, Unreadable
+from polysense.data.tables.shard_writer import FileWritten, ShardsWritten
 
 
 class FakeApi(ModuleType):
@@ -55,6 +56,13 @@ class FakeApi(ModuleType):
     def prepare(self, *arguments: Any, **options: Any) -> Any:
         self._note("prepare", arguments, options)
         return SimpleNamespace(text=lambda: "prepared", as_json=lambda: {"rows": 3})
+
+    def write_shards(self, *arguments: Any, **options: Any) -> Any:
+        self._note("write_shards", arguments, options)
+        return ShardsWritten(
+            folder=Path("out"), shards=(FileWritten("shard-000000.tar", 3, 10_240),), num_new=1, columns=("photo",),
+            unreadable=(),
+        )  # fmt: skip
 
     def compare(self, *arguments: Any, **options: Any) -> Any:
         self._note("compare", arguments, options)

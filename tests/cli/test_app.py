@@ -21,7 +21,7 @@ from polysense.errors import ConfigError, TableError, TrainingError, TrainingInt
 FakeApi = Any
 COMMANDS = [
     "audit", "check", "compare", "demo", "doctor", "evaluate", "list", "new", "predict", "prepare", "report", "runs",
-    "schema", "train",
+    "schema", "shards", "train",
 ]  # fmt: skip
 
 

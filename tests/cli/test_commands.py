@@ -92,6 +92,7 @@ def test_train_leaves_out_what_was_not_given(api: FakeApi) -> None:
         ["train", "t.csv"],
         ["check", "t.csv"],
         ["prepare", "t.csv"],
+        ["shards", "t.csv", "-o", "out"],
         ["compare", "r.yaml", "--over", "model.fusion.type=concat,gated"],
         ["evaluate", "bundle", "t.csv"],
         ["predict", "bundle", "t.csv"],
@@ -177,6 +178,14 @@ def test_prepare_takes_what_train_takes(api: FakeApi, capsys: pytest.CaptureFixt
     assert capsys.readouterr().out.splitlines()[-1] == "prepared"
     assert main(["prepare", "t.csv", "--max-bytes", "many"]) == 2
     assert "--max-bytes: found 'many', expected a number of bytes" in capsys.readouterr().err
+
+
+def test_shards_says_what_was_written(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["shards", "t.csv", "-o", "out", "--max-bytes", "300MB", "--rows", "5"]) == 0
+    ((name, arguments, options),) = api.calls
+    assert (name, arguments) == ("write_shards", (Path("t.csv"), Path("out")))
+    assert (options["max_bytes"], options["max_rows"], options["root"]) == (300_000_000, 5, None)
+    assert "wrote 3 rows with the files of photo to 1 shards in out, 10 KiB" in capsys.readouterr().out
 
 
 def test_check_fails_where_training_would(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:

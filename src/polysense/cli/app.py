@@ -37,6 +37,7 @@ from polysense.cli.commands.report import report
 from polysense.cli.commands.runs import show as show_runs
 from polysense.cli.commands.schema import schema
 from polysense.cli.commands.search import search
+from polysense.cli.commands.shards import shards
 from polysense.cli.commands.train import train
 from polysense.cli.commands.zeroshot import zeroshot
 from polysense.cli.groups import GroupedHelp, epilog
@@ -74,6 +75,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "new": new,
     "check": check,
     "prepare": prepare,
+    "shards": shards,
     "train": train,
     "evaluate": evaluate,
     "audit": audit,

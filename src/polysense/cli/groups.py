@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 __all__ = ["EXAMPLES", "GROUPS", "GroupedHelp", "epilog"]
 
 GROUPS = {
-    "Train": ("demo", "check", "new", "prepare", "train", "compare"),
+    "Train": ("demo", "check", "new", "prepare", "shards", "train", "compare"),
     "Use a trained model": ("evaluate", "audit", "predict", "explain", "impute"),
     "Embeddings and search": ("embed", "zeroshot", "fewshot", "map", "index", "search"),
     "Look at runs": ("runs", "report"),
@@ -22,6 +22,7 @@ EXAMPLES = {
     "check": "polysense check products.csv --target category",
     "new": "polysense new products.csv --target category --minimal",
     "prepare": "polysense prepare products.csv --target category",
+    "shards": "polysense shards products.csv -o products.shards",
     "train": "polysense train products.csv --target category --epochs 10",
     "compare": "polysense compare recipe.yaml --over model.fusion.type=concat,gated",
     "evaluate": "polysense evaluate runs/demo test.csv",

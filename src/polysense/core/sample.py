@@ -16,15 +16,17 @@ __all__ = ["Sample", "SourceInfo", "Unreadable"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceInfo:
-    """Where a value came from. Rows count from 0, as in a data frame."""
+    """Where a value came from. Rows count from 0, as in a data frame; `key` is a row's name where it has one."""
 
     table: str
     row: int
     column: str
     file: str | None = None
+    key: str | None = None
 
     def __str__(self) -> str:
-        where = f"{self.table}, row {self.row}, column {self.column!r}"
+        key = "" if self.key is None else f" ({self.key})"
+        where = f"{self.table}, row {self.row}{key}, column {self.column!r}"
         return f"{where} ({self.file})" if self.file else where
 
 
@@ -37,7 +39,8 @@ class Unreadable:
 
     def as_dict(self) -> dict[str, object]:
         """For a line of unreadable.jsonl."""
-        return {**asdict(self.source), "reason": self.reason}
+        source = {name: value for name, value in asdict(self.source).items() if name != "key" or value is not None}
+        return {**source, "reason": self.reason}
 
     @staticmethod
     def from_dict(plain: Mapping[str, Any]) -> Unreadable:

@@ -111,7 +111,13 @@ def _unreadable(folder: Path) -> list[Unreadable]:
         return []
     return [
         Unreadable(
-            source=SourceInfo(table=cell["table"], row=cell["row"], column=cell["column"], file=cell.get("file")),
+            source=SourceInfo(
+                table=cell["table"],
+                row=cell["row"],
+                column=cell["column"],
+                file=cell.get("file"),
+                key=cell.get("key"),
+            ),
             reason=cell["reason"],
         )
         for cell in cells

@@ -1,4 +1,4 @@
-"""What a media cell refers to: a file or bytes, checked before any decoder sees it.
+"""What a media cell refers to: a file, a member of a tar archive or bytes, checked before any decoder sees it.
 
 A path is looked at before it is opened: opening a FIFO would wait for ever and reading a device would never end, so
 only regular files pass; what has become something else by the time it is opened is refused then.
@@ -15,12 +15,16 @@ import re
 import stat
 import sys
 from dataclasses import dataclass
-from io import BufferedReader, BytesIO
+from io import BufferedReader, BytesIO, FileIO, RawIOBase, UnsupportedOperation
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
+from polysense.data.media.archives import Member, archive_of, split_path
 from polysense.data.media.paths import find_file
 from polysense.errors import DecodeError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 __all__ = ["MAX_BYTES", "Media", "Stream", "describe_bytes", "locate", "reason", "short", "too_many_pixels"]
 
@@ -38,25 +42,47 @@ _KINDS = (
     (stat.S_ISSOCK, "a socket"),
 )
 _SPARSE_FROM = 2**30  # bytes
+_SLICE_BUFFER = 2**16
 _QUOTING = re.compile("[:'\"`(\\[{<]|b'|\n")
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """Encoded media: exactly one of a regular, non-empty file and bytes."""
+    """Encoded media: exactly one of a regular, non-empty file, which may be a slice of an archive, and bytes.
+
+    Attributes:
+        path: The file, or the archive.
+        data: The bytes.
+        num_bytes: Of the content.
+        member: Which part of the file it is; None where it is all of it.
+    """
 
     path: Path | None
     data: bytes | None
     num_bytes: int
+    member: Member | None = None
 
     @property
     def suffix(self) -> str:
         """The file name's ending, in small letters, with the dot; "" for bytes."""
-        return "" if self.path is None else self.path.suffix.lower()
+        name = self.name
+        return "" if name is None else Path(name).suffix.lower()
+
+    @property
+    def name(self) -> str | None:
+        """The file's name, of a member the path within its archive; None for bytes."""
+        if self.member is not None:
+            return self.member.name
+        return None if self.path is None else self.path.name
+
+    @property
+    def is_whole_file(self) -> bool:
+        """Whether it can be handed on as an open file, which begins and ends where the content does."""
+        return self.path is not None and self.member is None
 
     def descriptor(self) -> int:
-        """The file, opened; its caller closes it.
+        """The file that it is or is a part of, opened; its caller closes it.
 
         Raises:
             DecodeError: It can't be opened, or is no regular file any more.
@@ -79,6 +105,8 @@ class Media:
         """
         if self.data is not None:
             return BytesIO(self.data)
+        if self.member is not None:
+            return BufferedReader(_Slice(self.descriptor(), self.member.offset, self.num_bytes), _SLICE_BUFFER)
         return os.fdopen(self.descriptor(), "rb")
 
     def read(self, num_bytes: int = -1) -> bytes:
@@ -96,6 +124,54 @@ class Media:
                 return file.read(min(num_bytes, self.num_bytes) if num_bytes >= 0 else self.num_bytes)
         except OSError as error:
             raise DecodeError(_why(error, "" if self.path is None else self.path.name)) from None
+
+
+class _Slice(RawIOBase):
+    """A part of an open file as a file of its own.
+
+    Args:
+        descriptor: The file's; closed with this one.
+        offset: Where it begins.
+        num_bytes: How long it is.
+    """
+
+    def __init__(self, descriptor: int, offset: int, num_bytes: int) -> None:
+        self._file = FileIO(descriptor, "rb")
+        self._offset, self._size, self._at = offset, num_bytes, 0
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """See the base."""
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}.get(whence)
+        if start is None:
+            raise UnsupportedOperation(f"a seek of the kind {whence}")
+        if start + offset < 0:
+            raise OSError(errno.EINVAL, "a seek to before the start")
+        self._at = start + offset
+        return self._at
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """See the base."""
+        view = memoryview(buffer).cast("B")[: max(0, self._size - self._at)]
+        if not len(view):
+            return 0
+        self._file.seek(self._offset + self._at)
+        count = self._file.readinto(view) or 0
+        self._at += count
+        return count
+
+    def close(self) -> None:
+        """See the base."""
+        if not self.closed:
+            self._file.close()
+        super().close()
 
 
 def short(value: object, limit: int = 80) -> str:
@@ -129,7 +205,8 @@ def locate(cell: object, root: Path, kind: str) -> Media:
     """Finds what a cell refers to.
 
     Args:
-        cell: A path (str or Path, relative to `root`), bytes, or {"bytes": ..., "path": ...} as `datasets` has it.
+        cell: A path (str or Path, relative to `root`; through a tar archive as through a folder), bytes, or
+            {"bytes": ..., "path": ...} as `datasets` has it.
         root: The folder that relative paths start from.
         kind: What is expected, for messages.
 
@@ -153,6 +230,9 @@ def locate(cell: object, root: Path, kind: str) -> Media:
     named = str(cell).strip()
     try:
         path = find_file(root, cell)
+        parts = split_path(path)
+        if parts is not None:
+            return _member(*parts, kind)
         status = path.stat()
     except DecodeError:
         raise
@@ -167,6 +247,26 @@ def locate(cell: object, root: Path, kind: str) -> Media:
         raise DecodeError(f"is empty (0 bytes), expected {_file_of(kind)}")
     _check_stored(path, status)
     return Media(path, None, status.st_size)
+
+
+def _member(path: Path, name: str, kind: str) -> Media:
+    """A member of an archive; DecodeError as of `locate`, OSError where the archive can't be opened."""
+    try:
+        member = archive_of(path).find(name)
+    except DecodeError as error:
+        raise DecodeError(f"the archive {short(path.name)} {str(error).removeprefix('the archive ')}") from None
+    if member is None:
+        raise DecodeError(f"no such member of the archive {short(path.name)}: {short(name, 300)}")
+    if not member.num_bytes:
+        raise DecodeError(f"is empty (0 bytes), expected {_file_of(kind)}")
+    status = path.stat()
+    there = max(0, status.st_size - member.offset)
+    if there < member.num_bytes:
+        raise DecodeError(
+            f"is cut short: the archive {short(path.name)} states {member.num_bytes:,} bytes of it, {there:,} are there"
+        )
+    _check_stored(path, status)
+    return Media(path, None, member.num_bytes, member)
 
 
 def _file_of(kind: str) -> str:

@@ -152,6 +152,8 @@ def _guess(table: Table, name: str, is_target: bool) -> ColumnGuess:
     if is_target:
         profile = ColumnProfile(table, name, literal=True)
         return dataclasses.replace(guess_target(profile), num_missing=profile.num_missing(None))
+    if name == table.key:
+        return ColumnGuess(name=name, role=Role.IGNORED, reason="ignored: names each row, as its source has it")
     evidence = _Input(table, name, literal=False)
     guess = _of_lists(table, name) or evidence.guess()
     return dataclasses.replace(guess, num_missing=evidence.num_missing(guess.modality))

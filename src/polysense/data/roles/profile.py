@@ -27,7 +27,7 @@ from polysense.core.registry import modalities
 from polysense.core.role import Role
 from polysense.data.media.download import is_url
 from polysense.data.media.media import locate
-from polysense.data.media.paths import find_file, is_out_of_reach
+from polysense.data.media.paths import is_out_of_reach
 from polysense.data.media.sniff import file_kind, is_code, kind_of_bytes
 from polysense.data.roles.cleaned import cleaned
 from polysense.data.roles.column_names import name_words
@@ -274,8 +274,9 @@ class ColumnProfile(Profile):
         looked_for = paths[:20]
         num_there = 0
         for path in looked_for:
-            with suppress(OSError, ValueError, DecodeError):
-                num_there += find_file(self.root, path).is_file()
+            with suppress(DecodeError):
+                locate(path, self.root, "media")
+                num_there += 1
         if num_there == len(looked_for):
             return ""
         where = "on the web" if all(map(is_url, looked_for)) else f"in the folder {self.root.name!r}"

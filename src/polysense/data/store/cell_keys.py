@@ -29,6 +29,7 @@ _BLOCK = 2**20
 _SETTLED = 2.0  # seconds after which no second change can bear the same time, on the coarsest of file systems
 _FOLDER = "files-1"
 _FACTS = struct.Struct("<QQqq")
+_PART = struct.Struct("<QQ")
 
 
 def hashed(parts: Sequence[bytes]) -> bytes:
@@ -71,12 +72,13 @@ class FileDigests:
         status = media.path.stat()
         facts = _FACTS.pack(status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
         path = media.path if media.path.is_absolute() else media.path.absolute()
-        identity = hashed([facts, os.fsencode(path)])
+        part = [] if media.member is None else [_PART.pack(media.member.offset, media.num_bytes), media.suffix.encode()]
+        identity = hashed([facts, os.fsencode(path), *part])
         result = self.new.get(identity) or self._taken.get(identity)
         if result is None and self._known is not None and (known := self._known.get(identity)) is not None:
             result = known[1]["digest"].tobytes()
         if result is None:
-            if status.st_size > MAX_BYTES and not large:
+            if media.num_bytes > MAX_BYTES and not large:
                 return None
             result = _hashed_file(media)
             if time.time() - max(status.st_mtime, status.st_ctime) > _SETTLED:

@@ -17,7 +17,7 @@ from polysense.data.tables.limits import CELL_BYTES, TableBudget
 from polysense.data.tables.python_table import RawFrame, add_row, described, from_columns, from_mapping, from_rows
 from polysense.errors import TableError
 
-__all__ = ["read_json", "read_json_lines"]
+__all__ = ["json_cost", "parse_json_text", "read_json", "read_json_lines"]
 
 logger = get_logger("polysense.data.tables.json_table")
 
@@ -37,8 +37,8 @@ def read_json_lines(path: Path) -> RawFrame:
     with open_text(path) as stream:
         for number, line in enumerate(stream, start=1):
             if line.strip():
-                budget.spend(_cost(line))
-                row = _parse(line, f"{path}, line {number}")
+                budget.spend(json_cost(line))
+                row = parse_json_text(line, f"{path}, line {number}")
                 if not isinstance(row, dict):
                     raise TableError(
                         f'{path}, line {number}: found {described(row)}, expected an object: {{"text": "hello"}}'
@@ -62,9 +62,9 @@ def read_json(path: Path) -> RawFrame:
         text = stream.read()
     if not text.strip():
         raise TableError(f"{path}: is empty; expected a JSON list of objects")
-    budget.spend(_cost(text))
+    budget.spend(json_cost(text))
     try:
-        value = _parse(text, str(path))
+        value = parse_json_text(text, str(path))
     except TableError:
         start = text.lstrip()[:_LINE_START].splitlines()
         if len(start) > 1 and start[0].strip().startswith("{") and start[0].strip().endswith("}"):
@@ -93,11 +93,18 @@ def _check_shape(budget: TableBudget, columns: dict[str, list[object]], count: i
     budget.check(CELL_BYTES * count * len(columns))
 
 
-def _cost(text: str) -> int:
+def json_cost(text: str) -> int:
+    """About how many bytes what a JSON text holds takes."""
     return len(text) + _ITEM_BYTES * (text.count(",") + text.count("[") + text.count("{"))
 
 
-def _parse(text: str, where: str) -> Any:
+def parse_json_text(text: str, where: str) -> Any:
+    """What a JSON text holds.
+
+    Raises:
+        TableError: It is no JSON, or an object in it has a key twice; begins with `where`.
+    """
+
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
         if len(result) < len(pairs):

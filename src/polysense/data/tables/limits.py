@@ -63,7 +63,7 @@ class TableLimits:
 
 
 class TableBudget:
-    """What one file's table may still take.
+    """What one file's table may still take, or that of several files, whose bytes are then given.
 
     Attributes:
         path: The file.
@@ -71,10 +71,10 @@ class TableBudget:
         limit: Bytes in all.
     """
 
-    def __init__(self, path: Path, limits: TableLimits | None = None) -> None:
+    def __init__(self, path: Path, limits: TableLimits | None = None, *, num_bytes: int | None = None) -> None:
         self.path = path
         self.limits = TableLimits.from_environment() if limits is None else limits
-        self._size = path.stat().st_size
+        self._size = path.stat().st_size if num_bytes is None else num_bytes
         allowed = max(self.limits.unsuspicious, self.limits.expansion * self._size)
         self.limit = min(allowed, self.limits.memory)
         self._spent = 0

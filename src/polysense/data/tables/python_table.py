@@ -25,11 +25,13 @@ class RawFrame:
         frame: The cells.
         spelled: The columns in which a text may spell a list.
         delimiter: What separates the fields of a delimited file; None of others.
+        key: The column that names each row where its container has names for rows.
     """
 
     frame: pl.DataFrame
     spelled: frozenset[str] = frozenset()
     delimiter: str | None = None
+    key: str | None = None
 
 
 def from_mapping(source: Mapping[Any, Any], label: str) -> RawFrame:

@@ -27,6 +27,7 @@ from polysense.core.logs import collected_remarks
 from polysense.core.sample import SourceInfo
 from polysense.core.unicode_text import mended
 from polysense.data.joins.result import JoinResult
+from polysense.data.media.archives import SUFFIX
 from polysense.data.media.file_names import existing
 from polysense.data.media.paths import media_folder
 from polysense.data.tables.arrow_types import from_arrow
@@ -35,6 +36,8 @@ from polysense.data.tables.delimited import check_names, read_delimited
 from polysense.data.tables.hub_dataset import from_datasets
 from polysense.data.tables.json_table import read_json, read_json_lines
 from polysense.data.tables.python_table import RawFrame, from_mapping, from_rows
+from polysense.data.tables.shard_names import shard_paths, shards_folder
+from polysense.data.tables.shards import read_shards
 from polysense.data.values.cells import as_column, clean, clean_all, normalize
 from polysense.errors import TableError
 
@@ -69,6 +72,7 @@ class Table:
         spelled: The columns in which a text may spell a list (`["a.png", "b.png"]`): those of delimited files.
         imputations: What stands in for missing cells; None as the table came.
         delimiter: What separates the fields of the file that it was read from; None of other sources.
+        key: The column that names each row where the source has names for rows; None of other sources.
         remarks: What is to be said of how it was read, such as a column without a name.
         sides: Other tables, by name, that are joined to its rows or will be.
         joins: What was joined, by the table's name.
@@ -82,6 +86,7 @@ class Table:
     spelled: frozenset[str] = frozenset()
     imputations: Imputations | None = None
     delimiter: str | None = None
+    key: str | None = None
     remarks: tuple[str, ...] = ()
     sides: Mapping[str, Table] = field(default_factory=dict)
     joins: Mapping[str, JoinResult] = field(default_factory=dict)
@@ -157,7 +162,8 @@ class Table:
 
     def source(self, i: int, column: str, file: str | None = None) -> SourceInfo:
         """Where the cell at position i comes from."""
-        return SourceInfo(table=self.name, row=int(self.rows[i]), column=column, file=file)
+        key = str(self.frame.get_column(self.key)[i]) if self.key is not None and self.has(self.key) else None
+        return SourceInfo(table=self.name, row=int(self.rows[i]), column=column, file=file, key=key)
 
     def select(self, positions: Sequence[int] | np.ndarray) -> Table:
         """Some of the rows, in that order; they keep their original indices."""
@@ -192,8 +198,9 @@ def read_table(
 
     Args:
         source: A path (.csv, .tsv, .txt, .jsonl, .ndjson, .json, all also with .gz, .parquet, .pq, .arrow, .feather,
-            .ipc), a polars or pandas DataFrame, a `datasets` Dataset (media are not decoded, class ids become names),
-            a pyarrow Table, a list of dicts (a row each), a dict of lists (a column each), or a Table.
+            .ipc), WebDataset shards (a .tar file, a folder or a pattern of them, `photos-{000..012}.tar`), a polars or
+            pandas DataFrame, a `datasets` Dataset (media are not decoded, class ids become names), a pyarrow Table, a
+            list of dicts (a row each), a dict of lists (a column each), or a Table.
         root: The folder that media paths start from; by default the file's, or the working directory.
         name: What messages call the table.
         allow_outside: Whether cells may name media files outside of that folder; a root that is a `ConfinedFolder` says
@@ -246,7 +253,8 @@ def read_raw(source: Any, *, root: Path | str | None = None, name: str | None = 
     with collected_remarks() as remarks:
         if isinstance(source, (str, Path)):
             path = Path(source).expanduser() if str(source).startswith("~") else Path(source)
-            raw, folder, label = _read_file(path), path.absolute().parent, path.name
+            folder, label = _folder(root) if root else shards_folder(path), path.name
+            raw = _read_file(path, folder)
         else:
             label = name or "table"
             raw, folder = _read_object(source, label), Path.cwd()
@@ -256,6 +264,7 @@ def read_raw(source: Any, *, root: Path | str | None = None, name: str | None = 
         name=name or label,
         frame=frame,
         root=_folder(root) if root else folder,
+        key=raw.key,
         rows=np.arange(len(frame), dtype=np.int64),
         spelled=frozenset(names[column] for column in raw.spelled),
         delimiter=raw.delimiter,
@@ -269,11 +278,19 @@ def _near(name: str, choices: Sequence[str]) -> str:
     return f"; did you mean {' or '.join(repr(folded[match]) for match in near)}?" if near else ""
 
 
-def _read_file(path: Path) -> RawFrame:
+def _read_file(path: Path, root: Path) -> RawFrame:
     path = existing(path)
     try:
+        shards = shard_paths(path)
+        tables = sorted(p.name for p in path.iterdir() if _extension(p) in _READERS) if path.is_dir() else []
+        if shards and any(not name.lower().endswith(".json") for name in tables):
+            raise TableError(
+                f"{path}: is a directory with archives ({shards[0].name}) and tables ({', '.join(tables[:5])}); name "
+                f"one of the tables, or {path.name}/*{SUFFIX}"
+            )
+        if shards:
+            return read_shards(shards, root, path.name)
         if path.is_dir():
-            tables = sorted(p.name for p in path.iterdir() if _extension(p) in _READERS)
             result = f"; it holds {', '.join(tables[:5])}" if tables else ""
             raise TableError(f"{path}: is a directory, expected a table file{result}")
         if not path.exists():
@@ -291,7 +308,7 @@ def _read_file(path: Path) -> RawFrame:
     if reader is None:
         raise TableError(
             f"{path}: no table can be read from {_extension(path) or 'a name without extension'!r}; "
-            f"expected one of {', '.join(_READERS)}"
+            f"expected one of {', '.join(_READERS)}, or {SUFFIX}"
         )
     return reader(path)
 

@@ -156,7 +156,7 @@ def _soundfile(media: Media) -> Iterator[Any]:
             )
         file.seek(0)
         source: Any = Patched(file, {} if chunk is None else chunk.patches)
-        if media.path is not None and not (chunk and chunk.patches):
+        if media.is_whole_file and not (chunk and chunk.patches):
             source = file.fileno()
             os.lseek(source, 0, os.SEEK_SET)
         with soundfile.SoundFile(source, closefd=False) as sound:
