@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from polysense.bundle import Bundle, load
     from polysense.data.media.paths import ConfinedFolder, media_folder
     from polysense.data.tables.predictions import Predictions
+    from polysense.data.tables.shard_names import table_folder
     from polysense.data.tables.sources import Table, read_table
     from polysense.errors import PolysenseError, UserError
     from polysense.recipe import Recipe, load_recipe
@@ -79,6 +80,7 @@ __all__ = [
     "prepare",
     "read_table",
     "stream",
+    "table_folder",
     "write_shards",
     "zero_shot",
 ]
@@ -113,6 +115,7 @@ _HOMES = {
     "prepare": "api",
     "read_table": "data.tables.sources",
     "stream": "api",
+    "table_folder": "data.tables.shard_names",
     "write_shards": "api",
     "zero_shot": "api",
 }

@@ -73,10 +73,9 @@ def media_root(table: Path, inside_only: bool, allow_urls: bool) -> Path | None:
     """
     if not (inside_only or allow_urls):
         return None
-    from polysense import media_folder
-    from polysense.data.tables.shard_names import shards_folder
+    from polysense import media_folder, table_folder
 
-    return media_folder(shards_folder(table), allow_outside=not inside_only, allow_urls=allow_urls)
+    return media_folder(table_folder(table), allow_outside=not inside_only, allow_urls=allow_urls)
 
 
 def names(value: str | None, option: str) -> list[str] | None:

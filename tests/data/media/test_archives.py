@@ -19,9 +19,7 @@ from polysense.data.store.cell_keys import CellKeys
 from polysense.errors import DecodeError
 
 
-def tar(
-    path: Path, members: dict[str, bytes] | list[tuple[str, bytes]], format: int = tarfile.USTAR_FORMAT
-) -> Path:
+def tar(path: Path, members: dict[str, bytes] | list[tuple[str, bytes]], format: int = tarfile.USTAR_FORMAT) -> Path:
     with tarfile.open(path, "w", format=format) as archive:
         for name, content in members.items() if isinstance(members, dict) else members:
             info = tarfile.TarInfo(name)
@@ -44,7 +42,7 @@ NAMES = st.text(st.characters(exclude_characters="\0\\", exclude_categories=["Cs
 def test_members_are_where_tarfile_finds_them(
     tmp_path_factory: pytest.TempPathFactory, names: list[str], content: bytes, format: int
 ) -> None:
-    path = tar(tmp_path_factory.mktemp("tar") / "a.tar", {name: content for name in names}, format)
+    path = tar(tmp_path_factory.mktemp("tar") / "a.tar", dict.fromkeys(names, content), format)
     members, left_out, archive = scan(path)
     assert not left_out
     with tarfile.open(path) as reference:
@@ -113,7 +111,9 @@ def test_a_folder_of_that_name_is_a_folder(tmp_path: Path) -> None:
 )
 def test_a_member_that_cannot_be_read_says_why(tmp_path: Path, cell: str, message: str) -> None:
     (tmp_path / "outside.png").write_bytes(b"secret")
-    path = tar(tmp_path / "a.tar", [("empty.png", b""), ("twice.png", b"1"), ("twice.png", b"2"), ("../outside.png", b"x")])
+    path = tar(
+        tmp_path / "a.tar", [("empty.png", b""), ("twice.png", b"1"), ("twice.png", b"2"), ("../outside.png", b"x")]
+    )
     with tarfile.open(path, "a") as archive:
         link = tarfile.TarInfo("link.png")
         link.type, link.linkname = tarfile.SYMTYPE, "outside.png"
@@ -122,7 +122,8 @@ def test_a_member_that_cannot_be_read_says_why(tmp_path: Path, cell: str, messag
         archive.addfile(tarfile.TarInfo("x.png"))
     whole = tar(tmp_path / "whole.tar", {"last.png": b"x" * 3000}).read_bytes()
     (tmp_path / "cut.tar").write_bytes(whole[:2000])
-    for root in (tmp_path, ConfinedFolder(tmp_path)):
+    # A path is resolved first in a folder that nothing may lead out of, and there it is another file's.
+    for root in (tmp_path,) if ".." in cell else (tmp_path, ConfinedFolder(tmp_path)):
         with pytest.raises(DecodeError, match=message):
             locate(cell, root, "image")
 
@@ -203,7 +204,9 @@ def test_no_change_of_bytes_ends_otherwise_than_in_a_stated_error(
 ) -> None:
     folder = tmp_path_factory.mktemp("fuzz")
     name = "x" * data.draw(st.sampled_from([5, 150]))
-    content = bytearray(tar(folder / "a.tar", {f"{name}.png": b"x" * 700, "2.png": b"y"}, tarfile.PAX_FORMAT).read_bytes())
+    content = bytearray(
+        tar(folder / "a.tar", {f"{name}.png": b"x" * 700, "2.png": b"y"}, tarfile.PAX_FORMAT).read_bytes()
+    )
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, 3000))
         content[at : at + 1] = data.draw(st.binary(max_size=3))

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from polysense.core.role import Role
 from polysense.data.media.media import locate
 from polysense.data.roles.infer import infer
-from polysense.data.tables.shard_names import shard_paths, shards_folder
+from polysense.data.tables.shard_names import shard_paths, table_folder
 from polysense.data.tables.shard_writer import write_shards
 from polysense.data.tables.sources import Table, read_table
 from polysense.errors import ConfigError, TableError
@@ -44,7 +44,8 @@ def cells_of(table: Table) -> dict[str, list[object]]:
 def test_rows_are_keys_and_columns_are_types(tmp_path: Path) -> None:
     shard(
         tmp_path / "p-0.tar",
-        ("dir/a.jpg", PNG), ("dir/a.cls", "3\n"), ("dir/a.txt", "a cat\r\n"), ("dir/a.json", '{"x": 1.5, "tags": ["u"]}'),
+        ("dir/a.jpg", PNG), ("dir/a.cls", "3\n"), ("dir/a.txt", "a cat\r\n"),
+        ("dir/a.json", '{"x": 1.5, "tags": ["u"]}'),
         ("dir/b.JPG", PNG), ("dir/b.cls", "12"), ("dir/b.seg.png", PNG), ("dir/b.json", '{"x": null, "jpeg": true}'),
     )  # fmt: skip
     shard(tmp_path / "p-1.tar", ("c.seg.webp", PNG), ("dir/a.txt", "another row"))
@@ -87,7 +88,11 @@ def test_labels_with_zeros_in_front_stay_texts(tmp_path: Path) -> None:
 
 def test_two_cells_for_one_column_have_longer_names(tmp_path: Path) -> None:
     path = shard(
-        tmp_path / "a.tar", ("1.seg.png", PNG), ("1.seg.npy", b"x"), ("1.txt", "t"), ("1.json", '{"txt": "u", "__key__": 1}')
+        tmp_path / "a.tar",
+        ("1.seg.png", PNG),
+        ("1.seg.npy", b"x"),
+        ("1.txt", "t"),
+        ("1.json", '{"txt": "u", "__key__": 1}'),
     )
     table = read_table(path)
     assert cells_of(table) == {
@@ -132,7 +137,6 @@ def test_a_shard_that_is_cut_short_says_so(tmp_path: Path) -> None:
         ([("1.v.0.png", PNG), ("1.v.00.png", PNG)], "two members for item 0 of 'v'"),
         ([("README", "x")], "no member is named KEY.TYPE"),
         ([], "holds no rows"),
-        ([(f"{i}.v.99999.png", b"") for i in range(100)], "more than .* MB"),
     ],
 )
 def test_undecidable_rows_are_an_error(tmp_path: Path, members: list[tuple[str, bytes | str]], message: str) -> None:
@@ -140,6 +144,13 @@ def test_undecidable_rows_are_an_error(tmp_path: Path, members: list[tuple[str, 
     with pytest.raises(TableError, match=message) as error:
         read_table(path)
     assert "a.tar" in str(error.value)
+
+
+def test_items_that_are_not_there_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = shard(tmp_path / "a.tar", ("1.v.99999.png", b""))
+    monkeypatch.setenv("POLYSENSE_TABLE_MEMORY", "1MB")
+    with pytest.raises(TableError, match=r"a\.tar: is held in more than 1 MB"):
+        read_table(path)
 
 
 def test_a_compressed_archive_says_what_to_do(tmp_path: Path) -> None:
@@ -164,8 +175,8 @@ def test_names_of_shards(tmp_path: Path) -> None:
     assert names(folder / "a-{008..010}.tar") == ["a-008.tar", "a-009.tar", "a-010.tar"]
     assert names(folder / "{b,a-00{8..9}}.tar".replace("a-00{8..9}", "a-009")) == ["b.tar", "a-009.tar"]
     assert names(tmp_path / "*" / "a-*.tar") == ["a-008.tar", "a-009.tar", "a-010.tar"]
-    assert shards_folder(tmp_path / "*" / "a-*.tar") == folder
-    assert shards_folder(folder) == folder
+    assert table_folder(tmp_path / "*" / "a-*.tar") == folder
+    assert table_folder(folder) == folder
     for name, message in (
         ("a-{007..011}.tar", "2 of 5 archives are not there: a-007.tar, a-011.tar"),
         ("c-*.tar", "no file fits"),
@@ -195,9 +206,9 @@ TEXTS = st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=8
 LISTS = st.none() | st.lists(st.none() | st.floats(allow_nan=False), min_size=1, max_size=3)
 FILES = st.none() | st.sampled_from(["one.png", "two.jpg", "gone.png", "sound.txt.wav"])
 SEVERAL = st.none() | st.lists(FILES, min_size=1, max_size=3)
-NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\"), min_size=1, max_size=8).filter(
-    lambda name: name == name.strip() and name.strip(". ") and not name.rpartition(".")[2].isdecimal()
-)
+NAMES = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\"), min_size=1, max_size=8
+).filter(lambda name: name == name.strip() and name.strip(". ") and not name.rpartition(".")[2].isdecimal())
 
 
 def content(cell: Any, root: Path) -> Any:
@@ -208,11 +219,11 @@ def content(cell: Any, root: Path) -> Any:
         return cell
     try:
         return locate(cell, root, "media").read()
-    except Exception:  # noqa: BLE001 (what it is called where it can't be read)
+    except Exception:
         return "unreadable"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_a_table_that_is_written_and_read_has_the_same_rows(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -226,9 +237,10 @@ def test_a_table_that_is_written_and_read_has_the_same_rows(
     rows = {name: data.draw(st.lists(kind, min_size=height, max_size=height)) for name, kind in kinds.items()}
     files = names[4:]
     table = read_table(rows, root=folder, name="rows")
-    written = write_shards(
-        table, folder / "out", max_bytes=10**9, max_rows=data.draw(st.sampled_from([1, 2, 100])), columns=files
-    )
+    limit = data.draw(st.sampled_from([1, 3, 100]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda descriptor: None)  # which takes longer than all else
+        written = write_shards(table, folder / "out", max_bytes=10**9, max_rows=limit, columns=files)
     again = read_table(folder / "out")
     assert len(again) == height == written.num_rows
     assert again.names[0] == "__key__"
@@ -284,7 +296,7 @@ def test_shards_have_sizes_and_say_what_cannot_be_read(tmp_path: Path, written: 
     again = read_table(tmp_path / "out")
     assert again.cells("photo")[3] == "gone.png"
     assert again.cells("photo")[0] == "shard-000000.tar/000000000.photo.png"
-    assert len(write(written, tmp_path / "small", max_bytes=14_000, max_rows=100).shards) == 3
+    assert len(write(written, tmp_path / "small", max_bytes=16_000, max_rows=100).shards) == 3
 
 
 def test_the_same_table_gives_the_same_bytes_and_goes_on_where_it_was(tmp_path: Path, written: Table) -> None:
@@ -305,7 +317,7 @@ def test_a_folder_of_other_shards_is_not_written_to(tmp_path: Path, written: Tab
     with pytest.raises(ConfigError, match="found max_rows 2, expected 3"):
         write(written, tmp_path / "out", max_rows=3)
     shard(tmp_path / "other" / "a.tar", ("1.txt", "x"))
-    with pytest.raises(ConfigError, match="did not write"):
+    with pytest.raises(ConfigError, match="not written by this"):
         write(written, tmp_path / "other")
 
 

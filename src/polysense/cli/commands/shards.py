@@ -15,13 +15,16 @@ from polysense.core.num_bytes import parse_bytes, spell_bytes
 
 __all__ = ["shards"]
 
+
 def shards(
     table: Table,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The folder to write the shards to.")],
     max_bytes: Annotated[
         str, typer.Option("--max-bytes", metavar="SIZE", help="The most that a shard may take, as 300MB.")
     ] = "1GB",
-    rows: Annotated[int, typer.Option("--rows", metavar="N", min=1, help="The most rows that a shard may have.")] = 100_000,
+    rows: Annotated[
+        int, typer.Option("--rows", metavar="N", min=1, help="The most rows that a shard may have.")
+    ] = 100_000,
     inside_only: InsideOnly = False,
     allow_urls: AllowUrls = False,
     as_json: Json = False,

@@ -1,9 +1,9 @@
 """Tar archives whose members are read where they lie: the headers are walked once, and nothing is unpacked.
 
-A cell may name a member as if the archive were a folder, `photos.tar/cat.jpg`; it is then a slice of that file. Python's
-own `tarfile` keeps two kilobytes a member and reads whatever size an extended header states into memory, so headers are
-walked here, one `read` of 512 bytes each, and 24 bytes a member are kept: the hash of its name, where it begins, how
-long it is. Tests hold the two equal on archives of every format.
+A cell may name a member as if the archive were a folder, `photos.tar/cat.jpg`; it is then a slice of that file.
+Python's own `tarfile` keeps two kilobytes a member and reads whatever size an extended header states into memory, so
+headers are walked here, one `read` of 512 bytes each, and 24 bytes a member are kept: the hash of its name, where it
+begins, how long it is. Tests hold the two equal on archives of every format.
 
 Nothing is ever written to a place that a member names, so a name that leads out of the archive can't do harm; it is
 left out all the same, for no cell could name it. Links, devices and sparse members are left out likewise, each with
@@ -296,7 +296,7 @@ def _record(kind: int, content: bytes | None, at: int) -> dict[str, str]:
     if kind == _LONG_NAME:
         return {"path": content.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")}
     records = dict(_pairs(content, at))
-    stated = {key: records[key] for key in ("path", "size") if key in records}
+    stated = {key: value for key, value in records.items() if key in ("path", "size")}
     if any(key.startswith("GNU.sparse.") for key in records):
         stated["sparse"] = "yes"
         stated["path"] = records.get("GNU.sparse.name", stated.get("path", ""))
@@ -338,5 +338,3 @@ def _after_sparse(file: BinaryIO, header: bytes, start: int) -> int:
         start += _BLOCK
         more = len(block) == _BLOCK and block[504] != 0
     return start
-
-

@@ -17,7 +17,7 @@ from polysense.data.media.archives import SUFFIX
 from polysense.data.media.file_names import existing
 from polysense.errors import TableError
 
-__all__ = ["shard_paths", "shards_folder"]
+__all__ = ["shard_paths", "table_folder"]
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d{1,18})\.\.(\d{1,18})")
@@ -45,14 +45,15 @@ def shard_paths(path: Path) -> list[Path] | None:
     if _BRACES.search(text):
         return _of_series(text)
     if glob.has_magic(text):
-        paths = [Path(name) for name in sorted(glob.glob(text)) if Path(name).is_file()]
+        names = sorted(glob.glob(text))  # noqa: PTH207 (a pattern may be absolute)
+        paths = [Path(name) for name in names if Path(name).is_file()]
         if not paths:
             raise TableError(f"{path}: no file fits this pattern")
         return paths
     return None
 
 
-def shards_folder(path: Path) -> Path:
+def table_folder(path: Path) -> Path:
     """The folder that the media of a table start from by default: the file's, or what is common to all archives."""
     try:
         paths = shard_paths(path)

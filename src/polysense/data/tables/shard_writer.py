@@ -1,9 +1,9 @@
 """Tables written as WebDataset shards: tar archives that `data.tables.shards` reads back as the same rows.
 
-A row is a member KEY.json, with every cell that is no file, and a member KEY.COLUMN.TYPE for each file, KEY.COLUMN.N.TYPE
-for item N of a list. Every JSON object names all columns, in order; files are null in it, so that a column of which a
-shard has none is there all the same. A file that can't be read keeps its name as a text, so that whoever reads the
-shards is told of it as well.
+A row is a member KEY.json, with every cell that is no file, and a member KEY.COLUMN.TYPE for each file,
+KEY.COLUMN.N.TYPE for item N of a list. Every JSON object names all columns, in order; files are null in it, so that a
+column of which a shard has none is there all the same. A file that can't be read keeps its name as a text, so that
+whoever reads the shards is told of it as well.
 
 The bytes of a shard are a function of the table, its files and the two limits: no time, no owner, no path of this
 machine is in it. Beside the shards lies `shards.json`, which says what was written; a call that was stopped goes on
@@ -100,7 +100,9 @@ def media_columns(table: Table) -> list[str]:
             names.append(name)
         elif kind == pl.String or kind == pl.List(pl.String):
             cells = [cell for cell in _sampled(table, name) if cell is not None]
-            items = [item for cell in cells for item in (cell if isinstance(cell, list) else [cell]) if item is not None]
+            items = [
+                item for cell in cells for item in (cell if isinstance(cell, list) else [cell]) if item is not None
+            ]
             files = sum(file_kind(item) is not None for item in items)
             if items and files > _MAJORITY * len(items):
                 names.append(name)
@@ -173,7 +175,9 @@ def _there(folder: Path, facts: Mapping[str, Any], table: Table) -> list[FileWri
     if not path.exists():
         others = sorted(each.name for each in folder.iterdir() if each.suffix.lower() == SUFFIX)
         if others:
-            raise ConfigError(f"{folder}: holds archives that polysense did not write ({others[0]}); name another folder")
+            raise ConfigError(
+                f"{folder}: holds archives that were not written by this ({others[0]}); name another folder"
+            )
         return []
     try:
         state = read_json(path, dict)
@@ -352,7 +356,11 @@ def _json(cells: Mapping[str, object]) -> str:
     try:
         return json.dumps(cells, ensure_ascii=False, allow_nan=False)
     except ValueError:
-        return "{" + ", ".join(f"{json.dumps(key, ensure_ascii=False)}: {_text(value)}" for key, value in cells.items()) + "}"
+        return (
+            "{"
+            + ", ".join(f"{json.dumps(key, ensure_ascii=False)}: {_text(value)}" for key, value in cells.items())
+            + "}"
+        )
 
 
 def _text(value: object) -> str:
@@ -364,5 +372,3 @@ def _text(value: object) -> str:
     if isinstance(value, Mapping):
         return _json(value)
     return json.dumps(value, ensure_ascii=False)
-
-

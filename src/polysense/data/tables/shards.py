@@ -249,9 +249,7 @@ class _Reader:
             by_name.setdefault(column.name, []).append(column)
         taken = {KEY, *by_name}
         for name, columns in by_name.items():
-            is_shared = name != KEY and all(
-                a.is_disjoint(b) for i, a in enumerate(columns) for b in columns[i + 1 :]
-            )
+            is_shared = name != KEY and all(a.is_disjoint(b) for i, a in enumerate(columns) for b in columns[i + 1 :])
             if is_shared:
                 for other in columns[1:]:
                     columns[0].take(other)

@@ -36,7 +36,7 @@ from polysense.data.tables.delimited import check_names, read_delimited
 from polysense.data.tables.hub_dataset import from_datasets
 from polysense.data.tables.json_table import read_json, read_json_lines
 from polysense.data.tables.python_table import RawFrame, from_mapping, from_rows
-from polysense.data.tables.shard_names import shard_paths, shards_folder
+from polysense.data.tables.shard_names import shard_paths, table_folder
 from polysense.data.tables.shards import read_shards
 from polysense.data.values.cells import as_column, clean, clean_all, normalize
 from polysense.errors import TableError
@@ -253,7 +253,7 @@ def read_raw(source: Any, *, root: Path | str | None = None, name: str | None = 
     with collected_remarks() as remarks:
         if isinstance(source, (str, Path)):
             path = Path(source).expanduser() if str(source).startswith("~") else Path(source)
-            folder, label = _folder(root) if root else shards_folder(path), path.name
+            folder, label = _folder(root) if root else table_folder(path), path.name
             raw = _read_file(path, folder)
         else:
             label = name or "table"
