@@ -39,13 +39,12 @@ if TYPE_CHECKING:
         predict,
         prepare,
         stream,
-        write_shards,
         zero_shot,
     )
     from polysense.bundle import Bundle, load
     from polysense.data.media.paths import ConfinedFolder, media_folder
     from polysense.data.tables.predictions import Predictions
-    from polysense.data.tables.shard_names import table_folder
+    from polysense.data.tables.shard_names import table_folder as table_folder
     from polysense.data.tables.sources import Table, read_table
     from polysense.errors import PolysenseError, UserError
     from polysense.recipe import Recipe, load_recipe
@@ -80,8 +79,6 @@ __all__ = [
     "prepare",
     "read_table",
     "stream",
-    "table_folder",
-    "write_shards",
     "zero_shot",
 ]
 
@@ -116,7 +113,6 @@ _HOMES = {
     "read_table": "data.tables.sources",
     "stream": "api",
     "table_folder": "data.tables.shard_names",
-    "write_shards": "api",
     "zero_shot": "api",
 }
 

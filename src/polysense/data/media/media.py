@@ -26,7 +26,7 @@ from polysense.errors import DecodeError
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-__all__ = ["MAX_BYTES", "Media", "Stream", "describe_bytes", "locate", "reason", "short", "too_many_pixels"]
+__all__ = ["MAX_BYTES", "Media", "Stream", "describe_bytes", "is_there", "locate", "reason", "short", "too_many_pixels"]
 
 Stream: TypeAlias = BufferedReader | BytesIO
 """A file's content, opened."""
@@ -247,6 +247,15 @@ def locate(cell: object, root: Path, kind: str) -> Media:
         raise DecodeError(f"is empty (0 bytes), expected {_file_of(kind)}")
     _check_stored(path, status)
     return Media(path, None, status.st_size)
+
+
+def is_there(cell: object, root: Path) -> bool:
+    """Whether a cell names or holds a file that can be opened; arguments as of `locate`."""
+    try:
+        locate(cell, root, "media")
+    except DecodeError:
+        return False
+    return True
 
 
 def _member(path: Path, name: str, kind: str) -> Media:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property, lru_cache
@@ -26,7 +25,7 @@ from polysense.core.random import permutation
 from polysense.core.registry import modalities
 from polysense.core.role import Role
 from polysense.data.media.download import is_url
-from polysense.data.media.media import locate
+from polysense.data.media.media import is_there, locate
 from polysense.data.media.paths import is_out_of_reach
 from polysense.data.media.sniff import file_kind, is_code, kind_of_bytes
 from polysense.data.roles.cleaned import cleaned
@@ -272,11 +271,7 @@ class ColumnProfile(Profile):
     def _existing(self, paths: list[str]) -> str:
         """For a reason: whether the files are there; a sample of 20."""
         looked_for = paths[:20]
-        num_there = 0
-        for path in looked_for:
-            with suppress(DecodeError):
-                locate(path, self.root, "media")
-                num_there += 1
+        num_there = sum(is_there(path, self.root) for path in looked_for)
         if num_there == len(looked_for):
             return ""
         where = "on the web" if all(map(is_url, looked_for)) else f"in the folder {self.root.name!r}"

@@ -226,7 +226,7 @@ def _write(
 ) -> FileWritten:
     """Writes the next rows, as many as fit into a shard; at least one."""
     num_rows, size = 0, _END
-    with replacing(path) as part, tarfile.open(part, "w", format=tarfile.PAX_FORMAT, encoding="utf-8") as archive:
+    with replacing(path) as part, tarfile.TarFile(part, "w", format=tarfile.PAX_FORMAT, encoding="utf-8") as archive:
         while num_rows < max_rows:
             row = next(rows, None)
             if row is None:
