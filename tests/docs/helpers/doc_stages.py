@@ -8,7 +8,9 @@ products of the README, their recipe, and no RUN.
 from __future__ import annotations
 
 import csv
+import io
 import json
+import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,6 +96,21 @@ def _write(path: Path, rows: list[dict[str, Any]]) -> None:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+
+
+def shards(folder: Path) -> None:
+    """The products, and 13 shards of WebDataset with three photographs each."""
+    products(folder)
+    for number in range(13):
+        with tarfile.TarFile(folder / f"photos-{number:06d}.tar", "w") as archive:
+            for i in range(3 * number, 3 * number + 3):
+                for kind, content in (
+                    ("jpg", (folder / f"img/{i % NUM_ROWS:03d}.jpg").read_bytes()),
+                    ("cls", str(i % 3).encode()),
+                ):
+                    member = tarfile.TarInfo(f"{i:06d}.{kind}")
+                    member.size = len(content)
+                    archive.addfile(member, io.BytesIO(content))
 
 
 def orders(folder: Path) -> None:
@@ -231,6 +248,7 @@ STAGES: Mapping[str, Stage] = {
     ),
     "Audit": Stage(make=products, names={"RUN": "trained"}, train={"table": "products.csv", "target": "category"}),
     "Several tables": Stage(make=orders),
+    "Shards": Stage(make=shards),
     "Videos": Stage(make=clips),
     "Decoding strategies": Stage(
         make=captions,
