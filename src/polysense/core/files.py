@@ -24,6 +24,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from polysense.core.addresses import address
 from polysense.core.unicode_text import mended
 from polysense.errors import ConfigError
 
@@ -48,13 +49,15 @@ _swept: set[Path] = set()
 
 
 def absolute_path(path: Path | str, folder: Path | None = None) -> str:
-    """A path from the root, without `..`; no file is asked, so that one that this system can't name is no error.
+    """A path from the root, without `..`; no file is asked, so that one that this system can't name is no error. An
+    address of object storage or of the web stays one.
 
     Args:
         path: `~` is the home folder.
         folder: Where a relative one starts, with its links followed; None for the current folder.
     """
-    return os.path.normpath((folder or Path()).absolute() / Path(path).expanduser())
+    remote = address(path)
+    return remote or os.path.normpath((folder or Path()).absolute() / Path(path).expanduser())
 
 
 def relative_path(path: Path | str, folder: Path) -> str:

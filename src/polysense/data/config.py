@@ -26,7 +26,8 @@ class DataConfig(Config):
     """The data: tables, columns, targets, split, augmentation.
 
     Attributes:
-        table: The table: csv, tsv, jsonl, json, parquet, arrow or feather. Null if a data frame is given in Python.
+        table: The table: csv, tsv, jsonl, json, parquet, arrow or feather, or tar shards; a path or an address such as
+            s3://BUCKET/TABLE.csv. Null if a data frame is given in Python.
         validation: A table of its own for validation; null takes the validation part of the split.
         test: A table of its own for the test; null takes the test part of the split.
         tables: Other tables whose columns are joined to each row, by name: `products: products.csv`, or with more keys.
@@ -34,7 +35,8 @@ class DataConfig(Config):
         root: The folder that media paths start from; null is the table's folder.
         allow_outside: Whether cells may name files outside of that folder. If not, such a cell is unreadable, symbolic
             links followed. True suits tables of your own; what other people send is better read with false.
-        allow_urls: Whether cells may name media files by http or https URL. They are downloaded once, at most 256 MiB
+        allow_urls: Whether cells may name media files by URL, of the web (http, https) or of object storage (s3, gs, az,
+            ...; whatever your keys may read). They are downloaded once, at most 256 MiB
             and 60 seconds each ($POLYSENSE_DOWNLOAD_BYTES, $POLYSENSE_DOWNLOAD_SECONDS), and kept in the folder
             `downloads` of $POLYSENSE_CACHE; addresses of this machine and of private networks are refused.
         columns: Per input column how its cells are read. A column that is not here is not used. An input whose name is

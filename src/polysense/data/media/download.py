@@ -29,6 +29,7 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 from polysense.core.files import write_bytes, write_text
 from polysense.core.logs import get_logger
 from polysense.core.machine import bytes_variable, cache_folder, max_cache_bytes, seconds_variable
+from polysense.data.media.kept_files import make_room
 from polysense.errors import DecodeError
 
 __all__ = ["Downloads", "downloads", "is_public", "is_url"]
@@ -150,27 +151,12 @@ class Downloads:
         try:
             (self.folder / "files").mkdir(parents=True, exist_ok=True)
             (self.folder / "urls").mkdir(exist_ok=True)
-            self._make_room(len(content))
+            make_room(self.folder / "files", len(content), self._all)
             write_bytes(path, content, durable=False)  # it can be downloaded again
             write_text(self._entry(url), name)
         except OSError as error:
             raise DecodeError(f"the download can't be kept in {self.folder}: {error.strerror or error}") from None
         return path
-
-    def _make_room(self, num_bytes: int) -> None:
-        files = []
-        with os.scandir(self.folder / "files") as entries:
-            for entry in entries:
-                with contextlib.suppress(OSError):  # removed by another process
-                    status = entry.stat()
-                    files.append((status.st_mtime, status.st_size, Path(entry.path)))
-        total = sum(size for _, size, _ in files) + num_bytes
-        for _, size, path in sorted(files):
-            if total <= self._all:
-                break
-            with contextlib.suppress(OSError):
-                path.unlink()
-                total -= size
 
     def _fetched(self, url: str) -> tuple[bytes, str]:
         """What a URL gives, and the file name's ending."""

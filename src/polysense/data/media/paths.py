@@ -8,8 +8,9 @@ The rule: what counts is the file that is opened, after every symbolic link and 
 the folder that leads out of it is refused, one that stays inside is not; the folder itself may be reached by a link.
 Hard links can't be told from files. Whether a refused file exists is not said.
 
-A URL names a file of the web, which is downloaded (`data.media.download`) where the folder is an `OnlineFolder`, and
-nowhere else.
+A URL names a file of the web, which is downloaded (`data.media.download`), or an object of cloud storage, which is
+fetched (`data.media.objects`), where the folder is an `OnlineFolder`, and nowhere else. A table that was read from an
+address has a `RemoteFolder`: its cells name what lies below it there, and nothing of this machine.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from polysense.core.addresses import address, is_object
+from polysense.data.media.archives import SUFFIX
 from polysense.data.media.download import downloads, is_url
 from polysense.data.media.file_names import existing
+from polysense.data.media.objects import objects
 from polysense.errors import DecodeError
 
 if sys.platform == "win32":
@@ -33,6 +37,9 @@ __all__ = [
     "ConfinedFolder",
     "ConfinedOnlineFolder",
     "OnlineFolder",
+    "RemoteFolder",
+    "RemoteOnlineFolder",
+    "fetched",
     "find_file",
     "is_out_of_reach",
     "media_folder",
@@ -52,6 +59,27 @@ class ConfinedOnlineFolder(ConfinedFolder, OnlineFolder):
     """A folder that cells may not lead out of, beside which they may name files of the web."""
 
 
+class RemoteFolder(_NativePath):
+    """A folder of object storage or of the web, which a table was read from: its path is the address."""
+
+    @property
+    def url(self) -> str:
+        """The address."""
+        return address(self) or str(self)
+
+    def absolute(self) -> RemoteFolder:
+        """Itself: it starts nowhere on this machine."""
+        return self
+
+    def expanduser(self) -> RemoteFolder:
+        """Itself."""
+        return self
+
+
+class RemoteOnlineFolder(RemoteFolder, OnlineFolder):
+    """A remote folder beside which cells may name other files by URL."""
+
+
 def media_folder(folder: Path | str, *, allow_outside: bool = True, allow_urls: bool = False) -> Path:
     """A folder with what cells may name beside the files in it, for wherever a `root` is taken.
 
@@ -62,6 +90,8 @@ def media_folder(folder: Path | str, *, allow_outside: bool = True, allow_urls: 
     """
     is_confined = not allow_outside or isinstance(folder, ConfinedFolder)
     is_online = allow_urls or isinstance(folder, OnlineFolder)
+    if isinstance(folder, RemoteFolder) or address(folder) is not None:
+        return RemoteOnlineFolder(folder) if is_online else RemoteFolder(folder)
     if is_confined:
         return ConfinedOnlineFolder(folder) if is_online else ConfinedFolder(folder)
     return OnlineFolder(folder) if is_online else Path(folder)
@@ -84,7 +114,7 @@ def resolve(root: Path, text: str) -> Path:
         if scheme.lower() != "file":
             raise DecodeError(
                 f"{text[:200]!r} is a URL, and nothing is downloaded unless data.allow_urls (--allow-urls) is on"
-                if is_url(text)
+                if is_url(text) or is_object(text)
                 else f"{text[:200]!r} is a URL of {scheme[:20]!r}, which is not read; download it and name the file"
             )
         parts = urlsplit(text)
@@ -103,7 +133,9 @@ def resolve(root: Path, text: str) -> Path:
 def is_out_of_reach(root: Path, text: str) -> bool:
     """Whether a cell is a URL that is neither of this machine's files nor may be downloaded."""
     is_remote = re.match(r"\s*(?!file:)\w+://", text) is not None
-    return is_remote and not (isinstance(root, OnlineFolder) and is_url(text))
+    if isinstance(root, RemoteFolder) and text.strip().startswith(f"{root.url}/"):
+        return False
+    return is_remote and not (isinstance(root, OnlineFolder) and (is_url(text) or is_object(text)))
 
 
 def find_file(root: Path, named: str | Path) -> Path:
@@ -120,8 +152,10 @@ def find_file(root: Path, named: str | Path) -> Path:
         DecodeError: It can't be a path, it lies outside of a `ConfinedFolder`, or it is a URL that may not be
             downloaded, or can't be.
     """
-    if isinstance(root, OnlineFolder) and isinstance(named, str) and is_url(named):
-        return downloads().file(named)
+    if isinstance(root, OnlineFolder) and isinstance(named, str) and (is_url(named) or is_object(named)):
+        return _through_archive(named.strip())
+    if isinstance(root, RemoteFolder):
+        return _through_archive(_below(root, str(named)))
     path = resolve(root, named) if isinstance(named, str) else root / named
     path = existing(path)
     if not isinstance(root, ConfinedFolder):
@@ -133,3 +167,35 @@ def find_file(root: Path, named: str | Path) -> Path:
             "(a symbolic link counts as what it leads to)"
         )
     return Path(file)
+
+
+def fetched(url: str, *, is_table: bool = False) -> Path:
+    """The file that an address names, fetched unless it was before.
+
+    Args:
+        url: Of the web or of object storage.
+        is_table: As of `Objects.file`.
+
+    Raises:
+        DecodeError: It can't be, or may not be; says why.
+    """
+    return downloads().file(url) if is_url(url) else objects().file(url, is_table=is_table)
+
+
+def _below(root: RemoteFolder, named: str) -> str:
+    """The address of what a cell names below a remote folder."""
+    text = named.strip()
+    if text.startswith(f"{root.url}/"):
+        return text
+    parts = text.replace("\\", "/").split("/")
+    if "\0" in text or "://" in text or not parts[0] or parts[0] == "~" or ".." in parts or ":" in parts[0]:
+        raise DecodeError(
+            f"{text[:200]!r} is not below the table's folder, {root.url}, and data.allow_urls (--allow-urls) is off"
+        )
+    return f"{root.url}/{'/'.join(part for part in parts if part not in ('', '.'))}"
+
+
+def _through_archive(url: str) -> Path:
+    """The file of an address; of one that leads through an archive, the archive's file and the member's name."""
+    start, separator, member = url.partition(f"{SUFFIX}/")
+    return fetched(start + SUFFIX) / member if separator else fetched(url)

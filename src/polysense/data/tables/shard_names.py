@@ -13,11 +13,13 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from polysense.core.addresses import address
 from polysense.data.media.archives import SUFFIX
 from polysense.data.media.file_names import existing
+from polysense.data.media.paths import RemoteFolder
 from polysense.errors import TableError
 
-__all__ = ["shard_paths", "table_folder"]
+__all__ = ["expanded", "shard_paths", "table_folder"]
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d{1,18})\.\.(\d{1,18})")
@@ -55,6 +57,9 @@ def shard_paths(path: Path) -> list[Path] | None:
 
 def table_folder(path: Path) -> Path:
     """The folder that the media of a table start from by default: the file's, or what is common to all archives."""
+    url = address(path)
+    if url is not None:
+        return RemoteFolder(url if url.endswith("/") else url.rpartition("/")[0])
     try:
         paths = shard_paths(path)
     except (OSError, ValueError):  # whoever reads it says why
@@ -72,6 +77,20 @@ def _of_folder(folder: Path) -> list[Path] | None:
 
 
 def _of_series(text: str) -> list[Path]:
+    paths = [existing(Path(each)) for each in expanded(text)]
+    missing = [path.name for path in paths if not path.is_file()]
+    if missing:
+        more = f" and {len(missing) - 3:,} more" if len(missing) > 3 else ""
+        raise TableError(f"{text}: {len(missing):,} of {len(paths):,} archives are not there: {_listed(missing)}{more}")
+    return paths
+
+
+def expanded(text: str) -> list[str]:
+    """The names that a series in braces stands for; the text itself where it has none.
+
+    Raises:
+        TableError: What is in the braces is no series.
+    """
     parts = _BRACES.split(text)
     choices = [_choices(part, text) if i % 2 else [part] for i, part in enumerate(parts)]
     number = 1
@@ -79,12 +98,7 @@ def _of_series(text: str) -> list[Path]:
         number *= len(each)
         if number > _MOST:
             raise TableError(f"{text}: names more than {_MOST:,} archives")
-    paths = [existing(Path("".join(chosen))) for chosen in itertools.product(*choices)]
-    missing = [path.name for path in paths if not path.is_file()]
-    if missing:
-        more = f" and {len(missing) - 3:,} more" if len(missing) > 3 else ""
-        raise TableError(f"{text}: {len(missing):,} of {len(paths):,} archives are not there: {_listed(missing)}{more}")
-    return paths
+    return ["".join(chosen) for chosen in itertools.product(*choices)]
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -30,12 +30,13 @@ from typing import BinaryIO
 from polysense.core.files import absolute_path
 from polysense.core.logs import get_logger, remark
 from polysense.data.media.archives import Member, scan
+from polysense.data.media.paths import RemoteFolder, fetched
 from polysense.data.tables.json_table import json_cost, parse_json_text
 from polysense.data.tables.limits import CELL_BYTES, TableBudget
 from polysense.data.tables.python_table import RawFrame, from_columns
 from polysense.errors import DecodeError, TableError
 
-__all__ = ["KEY", "LIST_ITEMS", "TEXTS", "UNREAD", "VALUES", "read_shards", "split_member"]
+__all__ = ["KEY", "LIST_ITEMS", "TEXTS", "UNREAD", "VALUES", "read_remote_shards", "read_shards", "split_member"]
 
 KEY = "__key__"
 """The column that names each row: SHARD:KEY."""
@@ -79,11 +80,28 @@ def read_shards(paths: Sequence[Path], root: Path, label: str) -> RawFrame:
     reader = _Reader(budget, label)
     for path in paths:
         try:
-            reader.read(path, _shown(path, root))
+            reader.read(path, _shown(path, root), path.name)
         except DecodeError as error:
             raise TableError(f"{path}: {error}") from None
         except OSError as error:
             raise TableError(f"{path}: can't be read: {error.strerror or error}") from None
+    return reader.frame()
+
+
+def read_remote_shards(urls: Sequence[str], root: Path, label: str) -> RawFrame:
+    """The rows of archives at addresses, each fetched first; otherwise as `read_shards`."""
+    reader = None
+    for url in urls:
+        try:
+            path = fetched(url, is_table=True)
+            if reader is None:
+                reader = _Reader(TableBudget(path, num_bytes=len(urls) * path.stat().st_size), label)
+            shown = url.removeprefix(f"{root.url}/") if isinstance(root, RemoteFolder) else url
+            reader.read(path, shown, url.rpartition("/")[2])
+        except (DecodeError, OSError) as error:
+            raise TableError(f"{url}: {error}") from None
+    if reader is None:
+        raise TableError(f"{label}: names no archives")
     return reader.frame()
 
 
@@ -130,31 +148,31 @@ class _Reader:
         self._keys: list[object] = []
         self._said: dict[str, tuple[str, int]] = {}
 
-    def read(self, path: Path, shown: str) -> None:
-        """One more shard."""
+    def read(self, path: Path, shown: str, file_name: str) -> None:
+        """One more shard: where it lies, how cells name it, and how messages do."""
         members, left_out, archive = scan(path)
         for name, why in left_out:
-            self._say(f"a member can't be read since it {why.replace('it ', '')}", f"{path.name}: {name!r}")
+            self._say(f"a member can't be read since it {why.replace('it ', '')}", f"{file_name}: {name!r}")
         if archive.end_note:
-            self._say("an archive is not whole", f"{path.name} {archive.end_note}")
+            self._say("an archive is not whole", f"{file_name} {archive.end_note}")
         rows: dict[str, list[tuple[str, Member]]] = {}
         for member in members:
             self._budget.spend(2 * CELL_BYTES + len(shown) + 2 * len(member.name))
             parts = split_member(member.name)
             if parts is None:
-                self._say("a member is not named KEY.TYPE, and is in no row", f"{path.name}: {member.name[:200]!r}")
+                self._say("a member is not named KEY.TYPE, and is in no row", f"{file_name}: {member.name[:200]!r}")
                 continue
             row = rows.setdefault(parts[0], [])
             row.append((parts[1], member))
         with path.open("rb") as file:
             for key, cells in rows.items():
-                self._row(path, shown, key, cells, file)
+                self._row(file_name, shown, key, cells, file)
         if archive.num_members and not rows:
             raise DecodeError("holds no rows: no member is named KEY.TYPE, such as 000123.jpg")
 
-    def _row(self, path: Path, shown: str, key: str, members: list[tuple[str, Member]], file: BinaryIO) -> None:
+    def _row(self, file_name: str, shown: str, key: str, members: list[tuple[str, Member]], file: BinaryIO) -> None:
         row = len(self._keys)
-        where = f"{path.name}:{key}"
+        where = f"{file_name}:{key}"
         self._keys.append(where)
         lists: dict[str, dict[int, str]] = {}
         seen: dict[str, Member] = {}
@@ -169,7 +187,7 @@ class _Reader:
             if kind in UNREAD:
                 self._say("a member is a Python pickle, which runs code when it is read, and is left out", where)
             elif kind in VALUES:
-                self._value(row, rest, kind, self._content(file, member, path, where), where)
+                self._value(row, rest, kind, self._content(file, member, file_name), where)
             elif item is not None:
                 items = lists.setdefault(item[1], {})
                 if items.setdefault(int(item[2]), f"{shown}/{member.name}") != f"{shown}/{member.name}":
@@ -188,12 +206,12 @@ class _Reader:
         self._budget.spend(CELL_BYTES * (row + 1 - len(column.cells)))
         column.put(row, cell)
 
-    def _content(self, file: BinaryIO, member: Member, path: Path, where: str) -> bytes | None:
+    def _content(self, file: BinaryIO, member: Member, file_name: str) -> bytes | None:
         self._budget.spend(member.num_bytes)
         file.seek(member.offset)
         content = file.read(member.num_bytes)
         if len(content) < member.num_bytes:
-            self._say("a member is cut short, and its cell is missing", f"{path.name}: {member.name[:200]!r}")
+            self._say("a member is cut short, and its cell is missing", f"{file_name}: {member.name[:200]!r}")
             return None
         return content
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import glob
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import polars as pl
 
+from polysense.core.addresses import address, is_web
 from polysense.core.error_text import first_line
 from polysense.core.logs import collected_remarks
 from polysense.core.sample import SourceInfo
@@ -29,17 +31,18 @@ from polysense.core.unicode_text import mended
 from polysense.data.joins.result import JoinResult
 from polysense.data.media.archives import SUFFIX
 from polysense.data.media.file_names import existing
-from polysense.data.media.paths import media_folder
+from polysense.data.media.objects import objects
+from polysense.data.media.paths import RemoteFolder, fetched, media_folder
 from polysense.data.tables.arrow_types import from_arrow
 from polysense.data.tables.columnar import read_arrow, read_parquet
 from polysense.data.tables.delimited import check_names, read_delimited
 from polysense.data.tables.hub_dataset import from_datasets
 from polysense.data.tables.json_table import read_json, read_json_lines
 from polysense.data.tables.python_table import RawFrame, from_mapping, from_rows
-from polysense.data.tables.shard_names import shard_paths, table_folder
-from polysense.data.tables.shards import read_shards
+from polysense.data.tables.shard_names import expanded, shard_paths, table_folder
+from polysense.data.tables.shards import read_remote_shards, read_shards
 from polysense.data.values.cells import as_column, clean, clean_all, normalize
-from polysense.errors import TableError
+from polysense.errors import DecodeError, TableError
 
 __all__ = ["CellImputer", "Imputations", "Table", "normalized", "read_raw", "read_table"]
 
@@ -197,10 +200,11 @@ def read_table(
     """Reads a table.
 
     Args:
-        source: A path (.csv, .tsv, .txt, .jsonl, .ndjson, .json, all also with .gz, .parquet, .pq, .arrow, .feather,
-            .ipc), WebDataset shards (a .tar file, a folder or a pattern of them, `photos-{000..012}.tar`), a polars or
-            pandas DataFrame, a `datasets` Dataset (media are not decoded, class ids become names), a pyarrow Table, a
-            list of dicts (a row each), a dict of lists (a column each), or a Table.
+        source: A path, or an address on the web or on object storage (https://, s3://, gs://, az://, ...), of a file
+            (.csv, .tsv, .txt, .jsonl, .ndjson, .json, all also with .gz, .parquet, .pq, .arrow, .feather, .ipc) or of
+            WebDataset shards (a .tar file, a folder or a pattern of them, `photos-{000..012}.tar`); a polars or pandas
+            DataFrame, a `datasets` Dataset (media are not decoded, class ids become names), a pyarrow Table, a list of
+            dicts (a row each), a dict of lists (a column each), or a Table.
         root: The folder that media paths start from; by default the file's, or the working directory.
         name: What messages call the table.
         allow_outside: Whether cells may name media files outside of that folder; a root that is a `ConfinedFolder` says
@@ -235,6 +239,8 @@ def read_table(
 
 
 def _folder(root: Path | str) -> Path:
+    if not isinstance(root, Path) and (url := address(root)) is not None:
+        return RemoteFolder(url)
     return (root if isinstance(root, Path) else Path(root)).expanduser().absolute()
 
 
@@ -253,8 +259,8 @@ def read_raw(source: Any, *, root: Path | str | None = None, name: str | None = 
     with collected_remarks() as remarks:
         if isinstance(source, (str, Path)):
             path = Path(source).expanduser() if str(source).startswith("~") else Path(source)
-            folder, label = _folder(root) if root else table_folder(path), path.name
-            raw = _read_file(path, folder)
+            folder, label, url = _folder(root) if root else table_folder(path), path.name, address(source)
+            raw = _read_file(path, folder) if url is None else _read_remote(url, folder)
         else:
             label = name or "table"
             raw, folder = _read_object(source, label), Path.cwd()
@@ -311,6 +317,36 @@ def _read_file(path: Path, root: Path) -> RawFrame:
             f"expected one of {', '.join(_READERS)}, or {SUFFIX}"
         )
     return reader(path)
+
+
+def _read_remote(url: str, root: Path) -> RawFrame:
+    """A table at an address: one file, or archives, by a series, a pattern or their folder's address."""
+    name = url.rstrip("/").rpartition("/")[2]
+    try:
+        shards = _remote_shards(url, name)
+        if shards is not None:
+            return read_remote_shards(shards, root, name)
+        reader = _READERS.get(_extension(Path(name)))
+        if reader is None:
+            known = f"{', '.join(_READERS)}, or {SUFFIX}"
+            raise TableError(f"{url}: no table can be read from {name!r}; expected one of {known}")
+        path = fetched(url, is_table=True)
+    except DecodeError as error:
+        raise TableError(f"{url}: {str(error).removeprefix(url).lstrip(': ')}") from None
+    try:
+        return reader(path)
+    except TableError as error:
+        raise TableError(str(error).replace(str(path), url).replace(path.name, name)) from None
+
+
+def _remote_shards(url: str, name: str) -> list[str] | None:
+    """The addresses of archives that one stands for, in order; None of one that names none."""
+    urls = expanded(url)
+    if urls == [url] and glob.has_magic(name) and not is_web(url):
+        urls = objects().named(url)
+    elif urls == [url] and _extension(Path(name)) not in _READERS and not (name.endswith(SUFFIX) or is_web(url)):
+        urls = [each for each in objects().named(url) if each.endswith(SUFFIX)]
+    return urls if urls and all(each.endswith(SUFFIX) for each in urls) else None
 
 
 def _extension(path: Path) -> str:
