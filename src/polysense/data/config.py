@@ -35,10 +35,10 @@ class DataConfig(Config):
         root: The folder that media paths start from; null is the table's folder.
         allow_outside: Whether cells may name files outside of that folder. If not, such a cell is unreadable, symbolic
             links followed. True suits tables of your own; what other people send is better read with false.
-        allow_urls: Whether cells may name media files by URL, of the web (http, https) or of object storage (s3, gs, az,
-            ...; whatever your keys may read). They are downloaded once, at most 256 MiB
-            and 60 seconds each ($POLYSENSE_DOWNLOAD_BYTES, $POLYSENSE_DOWNLOAD_SECONDS), and kept in the folder
-            `downloads` of $POLYSENSE_CACHE; addresses of this machine and of private networks are refused.
+        allow_urls: Whether cells may name media files by URL, of the web (http, https) or of object storage (s3, gs,
+            az, ...: whatever your keys may read). They are downloaded once, at most 256 MiB each and in 60 seconds
+            ($POLYSENSE_DOWNLOAD_BYTES, of the web $POLYSENSE_DOWNLOAD_SECONDS), and kept in the folder `downloads` of
+            $POLYSENSE_CACHE; addresses of this machine and of private networks are refused.
         columns: Per input column how its cells are read. A column that is not here is not used. An input whose name is
             not the table's column's says `column: NAME`.
         targets: The targets to predict, by name; the name is also the table's column, unless `column` names another
