@@ -19,7 +19,8 @@ Trained = Callable[[str], polysense.Run]
 
 @pytest.fixture(autouse=True)
 def few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scores_in_time, "_FEWEST_ROWS", 5)
+    monkeypatch.setattr(scores_in_time, "_FEWEST_ROWS", 8)
+    monkeypatch.setattr(scores_in_time, "_FIRST_ROWS", 5)
     monkeypatch.setattr(scores_in_time, "_GROWTH", 2)
 
 
@@ -56,5 +57,8 @@ def test_a_machine_that_becomes_slow_scores_a_sample_and_says_so(
     assert len(rows) == scores.num_rows == 5 + 10 + 4
     assert deadline.left_out == [f"scores of {len(table) - 19} of {len(table)} test rows"]
     assert now[0] <= 60
+    now[0], pace = 59.0, iter([1.0, 1.0])
+    least, _ = scored_in_time(run.bundle, table, deadline, split="test", bootstrap=0, seed=3)
+    assert least.num_rows == 8, "in any case"
     alone = evaluate_bundle(run.bundle, rows, bootstrap=20, seed=3)
     assert scores.as_metrics_json() == alone.as_metrics_json()

@@ -19,7 +19,8 @@ from polysense.workflows.table_split import row_groups
 
 __all__ = ["scored_in_time"]
 
-_FEWEST_ROWS = 64  # that are scored in any case
+_FEWEST_ROWS = 32  # that are scored in any case
+_FIRST_ROWS = 16  # of the first part
 _GROWTH = 8  # of a part over the one before, which was timed
 _FREE = 0.01  # of all the time, up to which rows are scored although none is left
 
@@ -42,8 +43,9 @@ def scored_in_time(
     """
     if deadline is None or len(table) <= _FEWEST_ROWS:
         return evaluate_bundle(bundle, table, bootstrap=bootstrap, seed=seed), table
-    order, parts, size = permutation(len(table), seed, "rows scored in time"), list[tuple[np.ndarray, Evaluation]](), 0
-    more = _FEWEST_ROWS
+    # Where there was no time for the features of all rows, these are the ones that have some (`feature_time.sampled`).
+    order, parts, size = permutation(len(table), seed, "features"), list[tuple[np.ndarray, Evaluation]](), 0
+    more = _FIRST_ROWS
     while more > 0:
         chosen = np.sort(order[size : size + more])
         began = deadline.now()
@@ -51,7 +53,7 @@ def scored_in_time(
         per_row = max((deadline.now() - began) / len(chosen), 1e-9)
         size += len(chosen)
         affordable = int(max(deadline.left, _FREE * deadline.seconds) / per_row)
-        more = min(len(table) - size, affordable, _GROWTH * len(chosen))
+        more = min(len(table) - size, max(affordable, _FEWEST_ROWS - size), _GROWTH * len(chosen))
     rows = np.sort(order[:size])
     missing = f"scores of {len(table) - size:,} of {len(table):,} {split} rows"
     deadline.note(f"scores of the {split} rows", missing if size < len(table) else "")
