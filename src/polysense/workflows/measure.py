@@ -85,8 +85,9 @@ def measure(
         if deadline is not None:
             deadline.owe(TEST_FEATURES, 0.0)
         of_name[name], scored = scored_in_time(
-            run.bundle, tables[name], deadline, split=name, bootstrap=config.bootstrap, seed=seed
-        )
+            run.bundle, tables[name], deadline, split=name, bootstrap=config.bootstrap, seed=seed,
+            is_headline=name == held_out[-1],
+        )  # fmt: skip
         tables = {**tables, name: scored}
         times.append((time.monotonic() - start) / max(1, len(scored)))
     evaluations = {name: of_name[name] for name in held_out}

@@ -20,13 +20,20 @@ from polysense.workflows.table_split import row_groups
 __all__ = ["scored_in_time"]
 
 _FEWEST_ROWS = 32  # that are scored in any case
-_FIRST_ROWS = 16  # of the first part
+_FIRST_ROWS = 16  # of the first part; of rows that are not the headline's there may be no others
 _GROWTH = 8  # of a part over the one before, which was timed
 _FREE = 0.01  # of all the time, up to which rows are scored although none is left
 
 
 def scored_in_time(
-    bundle: Bundle, table: Table, deadline: Deadline | None, *, split: str, bootstrap: int, seed: int
+    bundle: Bundle,
+    table: Table,
+    deadline: Deadline | None,
+    *,
+    split: str,
+    bootstrap: int,
+    seed: int,
+    is_headline: bool = True,
 ) -> tuple[Evaluation, Table]:
     """Scores as many rows as there is time for.
 
@@ -37,6 +44,7 @@ def scored_in_time(
         split: What the rows are called.
         bootstrap: Resamples for the intervals; 0 gives values only.
         seed: Of the resamples, and of the order.
+        is_headline: Whether these rows' scores are the run's.
 
     Returns:
         The scores, and the rows that they are of.
@@ -45,7 +53,7 @@ def scored_in_time(
         return evaluate_bundle(bundle, table, bootstrap=bootstrap, seed=seed), table
     # Where there was no time for the features of all rows, these are the ones that have some (`feature_time.sampled`).
     order, parts, size = permutation(len(table), seed, "features"), list[tuple[np.ndarray, Evaluation]](), 0
-    more = _FIRST_ROWS
+    more, fewest = _FIRST_ROWS, _FEWEST_ROWS if is_headline else _FIRST_ROWS
     while more > 0:
         chosen = np.sort(order[size : size + more])
         began = deadline.now()
@@ -53,7 +61,7 @@ def scored_in_time(
         per_row = max((deadline.now() - began) / len(chosen), 1e-9)
         size += len(chosen)
         affordable = int(max(deadline.left, _FREE * deadline.seconds) / per_row)
-        more = min(len(table) - size, max(affordable, _FEWEST_ROWS - size), _GROWTH * len(chosen))
+        more = min(len(table) - size, max(affordable, fewest - size), _GROWTH * len(chosen))
     rows = np.sort(order[:size])
     missing = f"scores of {len(table) - size:,} of {len(table):,} {split} rows"
     deadline.note(f"scores of the {split} rows", missing if size < len(table) else "")
