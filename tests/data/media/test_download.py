@@ -24,7 +24,7 @@ from polysense.data.media.media import locate
 from polysense.data.media.paths import ConfinedOnlineFolder, OnlineFolder, find_file, media_folder
 from polysense.data.processor import Processor
 from polysense.data.tables.sources import read_table
-from polysense.errors import DecodeError
+from polysense.errors import DecodeError, TableError
 
 LOCAL = ipaddress.ip_address("127.0.0.1")
 
@@ -301,3 +301,22 @@ def test_what_a_folder_allows_is_kept_and_travels() -> None:
             made = media_folder(Path("x"), allow_outside=not confined, allow_urls=online)
             for each in (made, media_folder(made), pickle.loads(pickle.dumps(made)), made.absolute()):
                 assert type(each) is type(made)
+
+
+def test_a_table_of_the_web_has_its_media_beside_it(
+    server: tuple[str, dict[str, Any], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, pages, asked = server
+    made = local(tmp_path / "cache")
+    monkeypatch.setattr("polysense.data.media.paths.downloads", lambda: made)
+    pages["/t/rows.csv"] = lambda page: page.give(b"photo,n\nimg/a.png,1\n../b.png,2\n/etc/hostname,3\n")
+    pages["/t/img/a.png"] = lambda page: page.give(b"content")
+    table = read_table(f"{url}/t/rows.csv")
+    assert locate(table.cell(0, "photo"), table.root, "image").read() == b"content"
+    for i in (1, 2):
+        with pytest.raises(DecodeError, match="is not below the table's folder"):
+            locate(table.cell(i, "photo"), table.root, "image")
+    assert asked == ["/t/rows.csv", "/t/img/a.png"]
+    pages["/gone.csv"] = lambda page: page.give(b"", status=404)
+    with pytest.raises(TableError, match=r"gone\.csv: can.t be downloaded: the server answers 404"):
+        read_table(f"{url}/gone.csv")
