@@ -11,10 +11,12 @@ from every_kind import write_rows
 
 from polysense.config.codec import from_dict
 from polysense.core.cell_parts import CellParts
+from polysense.core.geometry import Placement
 from polysense.core.registry import modalities, modality
 from polysense.core.sample import SourceInfo
 from polysense.core.unsupported import Unsupported
 from polysense.data.column import ColumnConfig, ColumnProcessor
+from polysense.data.media.pixels import Resize
 from polysense.modalities.image.column import ImageColumnConfig
 from polysense.modalities.image.spec import SPEC as IMAGE
 from polysense.modalities.text.column import TextColumnConfig
@@ -97,6 +99,20 @@ class TestImages:
             changed += area
         np.testing.assert_array_equal(changed, np.ones((12, 10)))
         np.testing.assert_array_equal(items[0], before)
+
+    def test_padding_is_no_part_of_an_image(self) -> None:
+        column = ImageColumnConfig(size=(12, 10)).build("c")
+        pixels = np.full((3, 12, 10), 200, dtype=np.uint8)
+        pixels[:, 3:9] = np.random.default_rng(0).integers(0, 100, (3, 6, 10), dtype=np.uint8)
+        placement = Placement(Resize((12, 10)).matrix(12, 20), (12, 20))
+        parts = IMAGE.cell_parts(column, "cell", Path(), [pixels], 9, placement)
+        (removed,) = parts.without(set(range(len(parts.places))))[1]
+        np.testing.assert_array_equal(removed[:, [0, 1, 2, 9, 10, 11]], pixels[:, [0, 1, 2, 9, 10, 11]])
+        mean = np.rint(pixels[:, 3:9].reshape(3, -1).mean(axis=1))
+        np.testing.assert_array_equal(removed[:, 3:9], np.broadcast_to(mean[:, None, None], (3, 6, 10)))
+        assert len(parts.places) == 9
+        assert min(place.box[1] for place in parts.places if place.box) == 3 / 12
+        assert max(place.box[3] for place in parts.places if place.box) == 9 / 12
 
     def test_several_images_share_the_parts(self) -> None:
         parts, items = self.parts(4)

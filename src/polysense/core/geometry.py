@@ -33,6 +33,16 @@ class Placement:
         """Whether both cells lie alike."""
         return self.size == other.size and np.array_equal(self.matrix, other.matrix)
 
+    def within(self, height: int, width: int) -> tuple[slice, slice]:
+        """The rows and columns of an item of that size that show the original; all others were filled in.
+
+        At least one of each, and all where the original is turned or lies nowhere in the item.
+        """
+        (a, b, left), (c, d, top), _ = self.matrix.tolist()
+        if b or c or a <= 0 or d <= 0:
+            return slice(0, height), slice(0, width)
+        return _covered(top, d * self.size[0], height), _covered(left, a * self.size[1], width)
+
     def reduced(self, size: tuple[int, int]) -> Placement:
         """The placement of an original of that size, of which a reduced copy was placed."""
         scales = np.array([self.size[1] / size[1], self.size[0] / size[0], 1.0])
@@ -61,3 +71,9 @@ class Geometry:
         return Geometry(
             np.concatenate([part.matrices for part in parts]), np.concatenate([part.sizes for part in parts])
         )
+
+
+def _covered(start: float, length: float, size: int) -> slice:
+    """The whole pixels of an axis that something covers."""
+    first, last = max(0, round(start)), min(size, round(start + length))
+    return slice(first, last) if last > first else slice(0, size)

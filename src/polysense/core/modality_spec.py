@@ -24,6 +24,7 @@ from polysense.core.backbones import Backbones
 from polysense.core.cell_parts import CellParts
 from polysense.core.corruption import Corruption
 from polysense.core.descriptor import Descriptor
+from polysense.core.geometry import Placement
 from polysense.core.likeness import Likeness
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
@@ -267,8 +268,9 @@ MakeAligner = Callable[[FittedColumn, object, Path, Sequence[np.ndarray], int | 
 steps if that is known) -> the cell's aligner. Raises DecodeError if the cell can't be read or holds several items."""
 
 
-MakeParts = Callable[[FittedColumn, object, Path, Sequence[np.ndarray], int], CellParts]
-"""(fitted column, cell that could be read, root of relative paths, its items, parts at most) -> the cell in parts."""
+MakeParts = Callable[[FittedColumn, object, Path, Sequence[np.ndarray], int, Placement | None], CellParts]
+"""(fitted column, cell that could be read, root of relative paths, its items, parts at most, where the cell lies in its
+items if that is known and the same in all) -> the cell in parts. What fills an item up is no part of the cell."""
 
 
 class ModalitySpec(ABC):

@@ -19,7 +19,7 @@ from typing import ClassVar, Generic, Protocol, TypeAlias, TypeVar, runtime_chec
 import numpy as np
 
 from polysense.core.audit_answers import ClassProbabilities, ConformalSets, PredictedNumbers, RowScore
-from polysense.core.geometry import Geometry
+from polysense.core.geometry import Geometry, Placement
 from polysense.core.metric import Metric, Scorer, Statistics
 from polysense.core.modality_spec import ModelSize
 from polysense.core.sample import Sample
@@ -394,13 +394,15 @@ class Explained(ABC, Generic[T]):
 
     scores_answer: ClassVar[bool] = False
 
-    def cell(self, target: T, prediction: Arrays, choice: int) -> np.ndarray:
+    def cell(self, target: T, prediction: Arrays, choice: int, placements: Mapping[str, Placement]) -> np.ndarray:
         """The first row's answer as a cell of the target, preprocessed, for `scores_answer`.
 
         Args:
             target: What is predicted.
             prediction: The head's arrays, texts written.
             choice: What of it is explained.
+            placements: By column where the row's cell lies in the model's input, as far as that is known: what is
+                predicted beside it is no answer.
         """
         raise AssertionError(f"{type(self).__name__}: {target.name}: its number is of the prediction itself")
 

@@ -292,7 +292,7 @@ class _Explainer:
             prediction = as_arrays(predictions[name], batch.rows >= 0)
             way, choice = self.explained[name], self.choices.get(name)
             choice = way.chosen(target, prediction) if choice is None else choice
-            cells[name] = way.cell(target, prediction, choice)
+            cells[name] = way.cell(target, prediction, choice, sample.placements)
             if task(target.task).answer is Answer.WORDS:
                 words[name] = str(processor.render(prediction["values"][0]))
         return replace(sample, targets=cells), words
@@ -390,7 +390,7 @@ class _Explainer:
         if isinstance(make, Unsupported):
             return dict.fromkeys(ways, make.reason)
         cell, items = table.cell(position, fitted.source), sample.values[name]
-        parts = make(fitted, cell, table.root_of(fitted.source), items, self.options.parts)
+        parts = make(fitted, cell, table.root_of(fitted.source), items, self.options.parts, sample.placements.get(name))
         num_parts = len(parts.places)
         if num_parts < 2:
             return dict.fromkeys(ways, "the cell is a single part")

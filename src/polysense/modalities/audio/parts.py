@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from polysense.core.cell_parts import StretchParts
+from polysense.core.geometry import Placement
 from polysense.core.modality_spec import FittedColumn
 from polysense.modalities.audio.record import AudioColumn
 
@@ -16,7 +17,14 @@ __all__ = ["AudioParts", "audio_parts"]
 _SHORTEST = 0.02  # seconds of a stretch: less says nothing of a pitch
 
 
-def audio_parts(fitted: FittedColumn, cell: object, root: Path, items: Sequence[np.ndarray], most: int) -> AudioParts:
+def audio_parts(
+    fitted: FittedColumn,
+    cell: object,
+    root: Path,
+    items: Sequence[np.ndarray],
+    most: int,
+    placement: Placement | None = None,
+) -> AudioParts:
     """The stretches of a cell's clips; see `core.modality_spec.MakeParts`."""
     return AudioParts(cell, items, AudioColumn.of(fitted.column).sample_rate, most)
 

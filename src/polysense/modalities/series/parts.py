@@ -8,13 +8,21 @@ from pathlib import Path
 import numpy as np
 
 from polysense.core.cell_parts import StretchParts
+from polysense.core.geometry import Placement
 from polysense.core.modality_spec import FittedColumn
 from polysense.modalities.series.record import SeriesColumn
 
 __all__ = ["SeriesParts", "series_parts"]
 
 
-def series_parts(fitted: FittedColumn, cell: object, root: Path, items: Sequence[np.ndarray], most: int) -> SeriesParts:
+def series_parts(
+    fitted: FittedColumn,
+    cell: object,
+    root: Path,
+    items: Sequence[np.ndarray],
+    most: int,
+    placement: Placement | None = None,
+) -> SeriesParts:
     """The stretches of a cell's series; see `core.modality_spec.MakeParts`."""
     return SeriesParts(cell, items, SeriesColumn.of(fitted.column), most)
 

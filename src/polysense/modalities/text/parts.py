@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from polysense.core.cell_parts import CellParts, Place, stretches
+from polysense.core.geometry import Placement
 from polysense.core.modality_spec import FittedColumn, parts
 from polysense.core.sample import SourceInfo
 from polysense.modalities.text.reading import read_text
@@ -25,7 +26,14 @@ _MOST_CHARACTERS = 20_000  # of a text that are looked at: a model reads less
 _MOST_NAMED = 60  # characters of a part's name
 
 
-def text_parts(fitted: FittedColumn, cell: object, root: Path, items: Sequence[np.ndarray], most: int) -> TextParts:
+def text_parts(
+    fitted: FittedColumn,
+    cell: object,
+    root: Path,
+    items: Sequence[np.ndarray],
+    most: int,
+    placement: Placement | None = None,
+) -> TextParts:
     """The words of a cell's texts; see `core.modality_spec.MakeParts`."""
     return TextParts(fitted, cell, root, most)
 

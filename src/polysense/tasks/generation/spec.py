@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from polysense.core.audit_answers import RowScore
+from polysense.core.geometry import Placement
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.modality_spec import ModelSize
 from polysense.core.row_spec import RowSpec
@@ -50,7 +51,9 @@ class _Explained(Explained[GenerationTarget]):
 
     scores_answer = True
 
-    def cell(self, target: GenerationTarget, prediction: Arrays, choice: int) -> np.ndarray:
+    def cell(
+        self, target: GenerationTarget, prediction: Arrays, choice: int, placements: Mapping[str, Placement]
+    ) -> np.ndarray:
         ids = prediction["values"][0]
         ids = ids[ids != target.padding_id]
         # A text that was cut has no end; what is asked is then whether it would end here, too.

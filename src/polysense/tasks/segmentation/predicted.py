@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import polars
 
-from polysense.core.geometry import Geometry
+from polysense.core.geometry import Geometry, Placement
 from polysense.core.task_spec import Arrays
 from polysense.data.media.pixels import to_original
 from polysense.data.tables.sources import Table
@@ -36,9 +36,22 @@ def predicted_columns(
     files = _files(target, planes, geometry[target.over], table.rows)
     columns: dict[str, object] = {target.name: polars.Series(files, dtype=MEDIA)}
     if len(target.classes) <= _MOST_CLASS_COLUMNS:
+        shares = _shares(target, planes, geometry[target.over])
         for index, name in enumerate(target.classes):
-            columns[f"{target.name}_share[{name}]"] = (planes == index).mean(axis=(1, 2))
+            columns[f"{target.name}_share[{name}]"] = shares[:, index]
     return columns
+
+
+def _shares(target: SegmentationTarget, planes: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Each class's share of the pixels that show the image, and not of those that fill its shape; float64 [rows,
+    classes]. Of all pixels where the row has no image."""
+    shares = np.zeros((len(planes), len(target.classes)))
+    for i, plane in enumerate(planes):
+        size = (int(geometry.sizes[i, 0]), int(geometry.sizes[i, 1]))
+        shown = plane[Placement(geometry.matrices[i], size).within(*plane.shape)] if all(size) else plane
+        counts = np.bincount(shown.ravel().astype(np.int64), minlength=len(target.classes))
+        shares[i] = counts[: len(target.classes)] / shown.size
+    return shares
 
 
 def _files(

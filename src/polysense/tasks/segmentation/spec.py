@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from polysense.core.audit_answers import RowScore
+from polysense.core.geometry import Placement
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.modality_spec import ModelSize
 from polysense.core.row_spec import RowSpec
@@ -36,16 +37,21 @@ class _Contribution(Contribution[SegmentationTarget]):
 class _Explained(Explained[SegmentationTarget]):
     """How probable the model finds the mask that it predicts, per pixel: of all pixels, or of those of one class.
 
-    The mask stays the same while columns and parts of cells are masked. Pixels that fill the image's shape count too.
+    The mask stays the same while columns and parts of cells are masked. Pixels that fill the image's shape are void.
     """
 
     scores_answer = True
 
-    def cell(self, target: SegmentationTarget, prediction: Arrays, choice: int) -> np.ndarray:
+    def cell(
+        self, target: SegmentationTarget, prediction: Arrays, choice: int, placements: Mapping[str, Placement]
+    ) -> np.ndarray:
         mask: np.ndarray = prediction["values"][0].astype(target.dtype)
-        if choice == 0:
-            return mask
-        result: np.ndarray = np.where(mask == choice - 1, mask, np.array(target.void, dtype=target.dtype))
+        result = np.full_like(mask, target.void)
+        placement = placements.get(target.over)
+        shown = (slice(None), slice(None)) if placement is None else placement.within(*mask.shape)
+        result[shown] = mask[shown]
+        if choice:
+            result[mask != choice - 1] = target.void
         return result
 
     def choices(self, target: SegmentationTarget) -> Sequence[str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from polysense.core.audit_answers import RowScore
+from polysense.core.geometry import Placement
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.modality_spec import ModelSize
 from polysense.core.row_spec import RowSpec
@@ -47,7 +48,9 @@ class _Explained(Explained[TaggingTarget]):
 
     scores_answer = True
 
-    def cell(self, target: TaggingTarget, prediction: Arrays, choice: int) -> np.ndarray:
+    def cell(
+        self, target: TaggingTarget, prediction: Arrays, choice: int, placements: Mapping[str, Placement]
+    ) -> np.ndarray:
         records = prediction["values"][0]
         is_real = records[:, 2] >= 0
         is_real[0] = True  # the whole column
