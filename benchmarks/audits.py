@@ -145,15 +145,27 @@ def numbers(name: str, folder: Path, num_columns: int, rows: int, epochs: int) -
     path = folder / f"{name}.csv"
     pl.DataFrame({**{f"x{i}": values[:, i] for i in range(num_columns)}, "label": label}).write_csv(path)
     run = _fit(path, "label", folder / name, {}, "data.split.test=0.3", f"training.epochs={epochs}")
-    columns = _audit_of(run)["targets"]["label"]["columns"]
+    audit = _audit_of(run)["targets"]["label"]
+    columns = audit["columns"]
     helping = [column["name"] for column in columns if column["verdict"] == "helps"]
     others = [
         f"{column['name']} {column['verdict']}" for column in columns if column["verdict"] in ("hurts", "redundant")
     ]
+    groups = [f"{len(group['columns'])} together: {group['verdict']}" for group in audit["groups"]]
     return [
         _cost(name, run, rows),
-        {"part": name, "what": "columns that help (x0 and x1 do)", "value": ", ".join([*sorted(helping), *others])},
+        {
+            "part": name,
+            "what": f"columns that help (x0 and x1 do), {_rows_of(run):,} rows",
+            "value": "; ".join([*sorted(helping), *others, *groups]),
+        },
     ]
+
+
+def _rows_of(run: polysense.Run) -> int:
+    """Rows that column importance was measured on."""
+    assert run.contributions is not None
+    return run.contributions.targets[0].num_rows
 
 
 def _fit(table: Path, target: str, output: Path, columns: Mapping[str, str], *settings: str) -> polysense.Run:

@@ -52,7 +52,8 @@ from polysense.data.tables.beside import kept_columns
 from polysense.data.tables.predictions import Predictions, predictions_frame
 from polysense.data.tables.sources import Table, read_table
 from polysense.errors import BundleError, ConfigError, DependencyError, TableError
-from polysense.escaping import visible
+from polysense.escaping import preformatted, visible
+from polysense.evaluation.audit.result import AuditResult
 from polysense.evaluation.explanation import ExplanationOptions, explain_rows, explained_choices
 from polysense.evaluation.explanation_result import RowExplanation
 from polysense.imputer import Imputer
@@ -82,8 +83,6 @@ _WEIGHTS = "weights.safetensors"
 _PROCESSOR = "processor"
 _RESOURCES = "resources"
 _ENTRIES = frozenset({_MANIFEST, _CARD, _WEIGHTS, _PROCESSOR, _RESOURCES, IMPUTER})
-
-_MOST_NAMED = 12
 
 _log = get_logger("polysense.bundle")
 
@@ -115,15 +114,12 @@ class Bundle:
     stored: Mapping[str, StoredColumn] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        columns = ", ".join(f"{column.name} ({column.modality})" for column in self.schema.columns[:_MOST_NAMED])
-        more = len(self.schema.columns) - _MOST_NAMED
-        targets = ", ".join(f"{target.name} ({target.task})" for target in self.schema.targets)
         where = "" if self.folder is None else f"{str(self.folder)!r}: "
         num_parameters = sum(each.numel() for each in self.model.parameters())
-        return visible(
-            f"Bundle({where}{columns}{f' and {more} more' if more > 0 else ''} -> {targets or 'nothing'}; "
-            f"{num_parameters:,} parameters)"
-        )
+        return visible(f"Bundle({where}{self.schema.in_words()}; {num_parameters:,} parameters)")
+
+    def _repr_html_(self) -> str:
+        return preformatted(self.card or repr(self))
 
     @property
     def schema(self) -> Schema:
@@ -321,6 +317,12 @@ class Bundle:
         chosen = explained_choices(self.schema.targets, choices or {})
         return explain_rows(self.model, dataset, rows, chosen, options, self.prediction, progress)
 
+    def audit(self, source: Any, **options: Any) -> AuditResult:
+        """How far the model may be trusted on a table that has the targets; arguments as in `polysense.audit`."""
+        result = named("polysense.workflows.audit.audit:audit")(self, source, **options)  # of a room above this one
+        assert isinstance(result, AuditResult), f"found a {type(result).__name__}, expected the audit's result"
+        return result
+
     def stream(
         self,
         source: Any,
@@ -353,7 +355,7 @@ class Bundle:
         # A row's number in its table decides what is drawn.
         for cell in batch.unreadable:
             _log.warning("unreadable, counted as missing: %s", cell)
-        batch = replace(batch, rows=_numbers(batch.rows, one.table))
+        batch = batch.renumbered(one.table.rows)
         bundle.model.eval()
         moved, head = batch.to(bundle.device), bundle.model.head(name)
         fused, context = bundle.model.fused(moved, name), bundle.model.context(moved, name)
@@ -397,7 +399,7 @@ class Bundle:
             rows.append(batch.rows[batch.rows >= 0].numpy())
             part = {name: series[rows[-1]] for name, series in (kept or {}).items()}
             # A row's number in what was read decides what is drawn, whichever part of it is predicted.
-            numbered = replace(batch, rows=_numbers(batch.rows, dataset.table))
+            numbered = batch.renumbered(dataset.table.rows)
             frames.append(self._frame(numbered, dataset.table.select(rows[-1]), part))
             unreadable.extend(batch.unreadable)
         if not rows:
@@ -431,11 +433,6 @@ class Bundle:
                 for row in table.rows.tolist()
             ]
         return predictions_frame(parts, kept=kept, numbers=table.rows, facts=columns)
-
-
-def _numbers(rows: torch.Tensor, table: Table) -> torch.Tensor:
-    """Positions in a table as numbers of rows in what was read; rows that only fill the shape stay below 0."""
-    return torch.where(rows >= 0, torch.from_numpy(table.rows)[rows.clamp(min=0)], rows)
 
 
 def as_bundle(bundle: Bundle | Path | str, *, device: str = "auto") -> Bundle:

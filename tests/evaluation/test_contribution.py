@@ -13,6 +13,7 @@ from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.contribution import contribution_rows, contributions
 from polysense.evaluation.contribution_result import Verdict
 from polysense.evaluation.evaluator import evaluate
+from polysense.evaluation.players import Player
 from polysense.evaluation.significance import Outcome
 from polysense.evaluation.simple_baselines import BaselineScore, SimpleModel, TargetBaselines
 from polysense.evaluation.target_metrics import headline_metric
@@ -327,3 +328,23 @@ def test_what_a_model_gains_that_was_trained_on_a_column_alone_makes_it_redundan
     ]
     assert [copy.verdict for copy in copies] == [Verdict.NO_HELP, Verdict.REDUNDANT]
     assert copies[1].trained_alone == Interval(0.97, 0.95, 0.99)
+
+
+def test_columns_that_are_judged_together_are_one_and_nothing_is_said_of_each():
+    draws = np.random.default_rng(0)
+    bits = {name: draws.integers(0, 2, 400) for name in ("a", "b", "c")}
+    truth = bits["a"]
+    players = [Player(name="a", columns=("a",)), Player(name="b + 1 more", columns=("b", "c"))]
+    result = toy(lambda values: values.get("a", 0.5), bits, truth, players=players)
+    alone, group = result.columns
+    assert (alone.name, alone.is_group, dict(group.members)) == ("a", False, {"b": "category", "c": "category"})
+    assert (group.name, group.modality, group.num_present) == ("b + 1 more", "category", 400)
+    assert group.drop["accuracy"].value == 0.0
+    assert group.only_this["accuracy"].value == result.subsets[2][1]["accuracy"].value
+    assert group.note == "2 columns together; none was measured by itself"
+    assert [names for names, _ in result.subsets] == [(), ("a",), ("b + 1 more",), ("a", "b + 1 more")]
+    assert result.sentence().endswith(
+        "; b + 1 more together are no help. 2 of 3 columns were only measured together, so nothing is said of each of "
+        "them."
+    )
+    assert result.as_json()["columns"]["b + 1 more"]["members"] == {"b": "category", "c": "category"}

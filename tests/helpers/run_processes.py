@@ -44,7 +44,7 @@ def timeless(folder: Path) -> dict[str, object]:
         name = str(path.relative_to(folder))
         if path.parent.name == "checkpoints":
             results[name] = {key: value.tolist() for key, value in load_checkpoint(path)[0].items()}
-        elif path.suffix == ".safetensors":
+        elif path.suffix in (".safetensors", ".npz"):
             results[name] = path.read_bytes()
         elif name.endswith("bundle/bundle.json"):  # its own checksum is of its times too
             manifest = read_json(path, dict)

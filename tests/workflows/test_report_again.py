@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ from run_processes import timeless
 import polysense
 from polysense import api
 from polysense.errors import CheckpointError, ConfigError, TableError
+from polysense.nn.model import MultimodalModel
+from polysense.workflows import report as again
 
 
 @pytest.fixture
@@ -25,12 +28,48 @@ def copy(trained: Callable[[str], polysense.Run], tmp_path: Path) -> Path:
     return Path(shutil.copytree(run.folder, tmp_path / run.folder.name))
 
 
-def test_the_same_files_are_written_again(copy: Path) -> None:
+def test_the_same_files_are_written_again_and_nothing_is_measured(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = timeless(copy)
-    for name in ("report.html", "report.md", "metrics.json", "verdict.json"):
+    for name in ("report.html", "report.md", "metrics.json", "verdict.json", "audit.json", "contribution.json"):
         (copy / name).unlink()
+    monkeypatch.delattr(MultimodalModel, "predict")
     path = api.report(copy)
     assert path.name == "report.html"
+    assert timeless(copy) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "reason"),
+    [
+        ("results.json", lambda text: text[:-100], "those in its folder can't be read"),
+        ("results.json", lambda text: text.replace('"num_resamples"', '"resamples"'), "can't be read"),
+        ("results.json", lambda text: re.sub(r'"version": "[^"]*"', '"version": "0"', text), "another version"),
+        ("results.json", lambda text: re.sub(r'"model": "[^"]*"', '"model": "0"', text), "of another model"),
+        ("results.json", lambda text: re.sub(r'"tables": "[^"]*"', '"tables": "0"', text), "a table has changed"),
+        ("results.json", None, "its folder holds none"),
+        ("statistics.npz", None, "its folder holds none"),
+    ],
+)
+def test_what_can_not_be_shown_is_measured_again(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, name: str, change: Callable[[str], str] | None, reason: str
+) -> None:
+    file = copy / "measured" / name
+    if change is None:
+        file.unlink()
+    else:
+        file.write_text(change(file.read_text(encoding="utf-8")), encoding="utf-8")
+    measured, said = list[object](), list[str]()
+    monkeypatch.setattr(again, "measure", lambda *arguments, **options: measured.append(arguments))
+    monkeypatch.setattr(again._log, "info", lambda text, *arguments: said.append(text % arguments))
+    api.report(copy)
+    assert len(measured) == 1
+    assert re.search(rf"measuring the model again, since its results can't be shown: .*{re.escape(reason)}", said[0])
+
+
+def test_measured_again_the_scores_are_the_same(copy: Path) -> None:
+    before = timeless(copy)
+    shutil.rmtree(copy / "measured")
+    api.report(copy)
     after = timeless(copy)
     assert after.keys() == before.keys()
     for name in ("metrics.json", "verdict.json", "environment.json", "contribution.json", "unreadable.jsonl"):

@@ -222,6 +222,15 @@ class Batch:
         rows: np.ndarray = self.rows.cpu().numpy()
         return rows if self.draws is None else rows + (self.draws.cpu().numpy() << 40)
 
+    def renumbered(self, numbers: np.ndarray) -> Batch:
+        """The batch with other numbers of its rows, by those that they have; rows that fill the shape stay below 0.
+
+        Args:
+            numbers: int64, the new number of each.
+        """
+        rows = torch.where(self.rows >= 0, torch.from_numpy(numbers)[self.rows.clamp(min=0)], self.rows)
+        return replace(self, rows=rows)
+
     def presence(self, names: Collection[str]) -> Bool[Tensor, "batch columns"]:
         """Which rows have which of some columns; none has one that the batch lacks."""
         absent = torch.zeros_like(self.rows, dtype=torch.bool)

@@ -141,6 +141,17 @@ class Schema:
         """The input columns' names."""
         return tuple(column.name for column in self.columns)
 
+    def in_words(self, most: int = 12) -> str:
+        """What is predicted from what: "photo (image), note (text) -> label (classification)".
+
+        Args:
+            most: Columns that are named.
+        """
+        columns = ", ".join(f"{column.name} ({column.modality})" for column in self.columns[:most])
+        more = f" and {len(self.columns) - most} more" if len(self.columns) > most else ""
+        targets = ", ".join(f"{target.name} ({target.task})" for target in self.targets)
+        return f"{columns}{more} -> {targets or 'nothing'}"
+
     def column(self, name: str) -> Column:
         """The input column of that name."""
         return next(column for column in self.columns if column.name == name)

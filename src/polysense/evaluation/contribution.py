@@ -47,6 +47,7 @@ from polysense.evaluation.contribution_result import (
     verdict_of,
 )
 from polysense.evaluation.evaluator import batch_statistics
+from polysense.evaluation.players import Player
 from polysense.evaluation.shapley import Coalitions, coalitions
 from polysense.evaluation.simple_baselines import TargetBaselines
 from polysense.evaluation.variant_scores import VariantScores
@@ -75,6 +76,7 @@ def contributions(
     num_available: int | None = None,
     clusters: np.ndarray | None = None,
     trained_alone: Mapping[str, TargetBaselines] | None = None,
+    players: Sequence[Player] | None = None,
 ) -> Contributions:
     """Measures every column's contribution to every target.
 
@@ -93,13 +95,21 @@ def contributions(
             their own.
         trained_alone: By target simple models, some of them of one column alone; they are shown where they are scored
             by what contributions are measured by.
+        players: The columns, some of them in groups that are judged together; None: each one by itself.
     """
     clusters = groups_to_resample(clusters)
-    plan = coalitions([column.name for column in columns], max_subsets=max_subsets, seed=seed)
+    names = [column.name for column in columns]
+    players = [Player(name=name, columns=(name,)) for name in names] if players is None else players
+    members, place = {player.name: player.columns for player in players}, {name: i for i, name in enumerate(names)}
+    plan = coalitions(list(members), max_subsets=max_subsets, seed=seed)
     ways = {target.name: contribution_of(target) for target in targets}
     # Without any column most tasks have a prediction of their own.
     asks_for_nothing = not columns or not all(way.is_prior_without_columns for way in ways.values())
-    requested = [subset for subset in plan.subsets if subset or asks_for_nothing]
+    requested = [
+        frozenset(column for player in subset for column in members[player])
+        for subset in plan.subsets
+        if subset or asks_for_nothing
+    ]
     values: dict[str, list[np.ndarray]] = {target.name: [] for target in targets}
     truths: dict[str, list[np.ndarray]] = {target.name: [] for target in targets}
     presences: dict[str, list[np.ndarray]] = {target.name: [] for target in targets}
@@ -121,20 +131,31 @@ def contributions(
             every = [{name: array[counted] for name, array in one.items()} for one in every]
             values[target.name].append(np.stack([way.row_values(target, one) for one in every], axis=1))
             truths[target.name].append(every[0].get("truth", counted[counted]))
-            presence = batch.presence([column.name for column in columns])[batch.rows >= 0]
-            presences[target.name].append(presence.cpu().numpy()[counted])
+            presences[target.name].append(batch.presence(names)[batch.rows >= 0].cpu().numpy()[counted])
             numbers = batch.rows[batch.rows >= 0].cpu().numpy()[counted]
             groups[target.name].append(numbers if clusters is None else clusters[numbers])
     results = []
     for target in targets:
         measured = _measured(target, values[target.name], truths[target.name], len(plan.subsets))
-        present = [np.zeros((0, len(columns)), dtype=bool), *presences[target.name]]
-        num_present = np.concatenate(present).sum(axis=0).tolist()
+        present = np.concatenate([np.zeros((0, len(names)), dtype=bool), *presences[target.name]])
+        # A group is there as far as any of its columns is.
+        num_present = [int(present[:, [place[name] for name in each]].any(axis=1).sum()) for each in members.values()]
         own = None if clusters is None else np.concatenate([np.zeros(0, dtype=np.int64), *groups[target.name]])
         simple = (trained_alone or {}).get(target.name)
         alone = {} if simple is None or simple.metric.name != ways[target.name].measures[0] else simple.alone()
         results.append(
-            _contributions(target, columns, plan, measured, num_present, bootstrap, confidence, seed, own, alone)
+            _contributions(
+                target,
+                _described(players, columns),
+                plan,
+                measured,
+                num_present,
+                bootstrap,
+                confidence,
+                seed,
+                own,
+                alone,
+            )
         )
     return Contributions(
         targets=tuple(results),
@@ -164,9 +185,15 @@ def _measured(target: Target, parts: list[np.ndarray], truths: list[np.ndarray],
     return way.measured(target, np.concatenate(parts), np.concatenate(truths))
 
 
+def _described(players: Sequence[Player], columns: Sequence[Column]) -> list[tuple[Player, dict[str, str]]]:
+    """Each player, and by column what its cells are."""
+    modalities = {column.name: column.modality for column in columns}
+    return [(player, {name: modalities[name] for name in player.columns}) for player in players]
+
+
 def _contributions(
     target: Target,
-    columns: Sequence[Column],
+    players: Sequence[tuple[Player, dict[str, str]]],
     plan: Coalitions,
     measured: np.ndarray,
     num_present: list[int],
@@ -180,8 +207,8 @@ def _contributions(
     measures = contribution_of(target).measures
     num_rows = measured.shape[1]
     values = VariantScores.of_rows(measures, plan.subsets, measured, bootstrap, seed, clusters)
-    everything, nothing = frozenset(column.name for column in columns), frozenset[str]()
-    names = [column.name for column in columns]
+    names = [player.name for player, _ in players]
+    everything, nothing = frozenset(names), frozenset[str]()
     units = {name: (values.unit(frozenset({name})), values.unit(everything - {name})) for name in names}
     full, none = values.unit(everything), values.unit(nothing)
     only = [units[name][0] for name in names]
@@ -193,14 +220,14 @@ def _contributions(
     shares = floored.together(list(plan.coefficients.mean(axis=0)), confidence)
     _, best_of_none = bounds(values.of(none, confidence)[measures[0]])
     results = []
-    for m, column in enumerate(columns):
+    for m, (player, kinds) in enumerate(players):
         shapley = shares[m]
         if not plan.exact:
             samples = floored.means @ plan.coefficients[:, m].T
             shapley = {
                 measure: _widened(shapley[measure], samples[i], confidence) for i, measure in enumerate(measures)
             }
-        others = everything - {column.name}
+        others = everything - {player.name}
         stands_in_for: list[str] = []
         if gains[m][measures[0]].low > 0 and not drops[m][measures[0]].low > 0:
             for other in sorted(others):
@@ -208,14 +235,15 @@ def _contributions(
                     gain = values.of(values.unit(everything - {other}) - values.unit(others - {other}), confidence)
                     if gain[measures[0]].low > 0:
                         stands_in_for.append(other)
-        trained = alone.get(column.name)
+        trained = None if player.is_group else alone.get(player.name)
         worth = trained is not None and trained.low > best_of_none
         verdict, by = verdict_of(measures, drops[m], gains[m], whole, num_rows, is_of_value_alone=worth)
         inconclusive = verdict is Verdict.INCONCLUSIVE and num_rows >= FEWEST_ROWS
         results.append(
             ColumnContribution(
-                name=column.name,
-                modality=column.modality,
+                name=player.name,
+                modality=", ".join(dict.fromkeys(kinds.values())),
+                members=kinds if player.is_group else {},
                 num_present=num_present[m],
                 drop=drops[m],
                 shapley=shapley,
@@ -229,7 +257,7 @@ def _contributions(
                 rows_to_tell=rows_to_tell(drops[m][measures[0]], num_rows) if inconclusive else None,
             )
         )
-    order = {column.name: i for i, column in enumerate(columns)}
+    order = {name: i for i, name in enumerate(names)}
     named = [
         (tuple(sorted(subset, key=order.__getitem__)), values.of(values.unit(subset), confidence))
         for subset in plan.subsets

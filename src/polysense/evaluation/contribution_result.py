@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -66,10 +66,14 @@ class Verdict(StrEnum):
 class ColumnContribution:
     """One column's part in one target's predictions, by measure; of the log loss the sign is turned, higher is better.
 
+    Several columns that were only measured together are one of these, see `evaluation.players`: what is said of them is
+    said of all at once, and of none by itself.
+
     Attributes:
         name: The column.
-        modality: What its cells are.
-        num_present: Rows of those measured in which the column is there.
+        modality: What its cells are; of several columns all that they are.
+        members: Of several columns that were measured together by name what their cells are; none of one.
+        num_present: Rows of those measured in which the column is there, or any of several.
         drop: v of all columns less v of all the others, paired; the verdict is read from it.
         shapley: Its share of v(all) - v(none).
         only_this: v of the column, the others masked.
@@ -95,12 +99,23 @@ class ColumnContribution:
     trained_alone: Interval | None
     verdict: Verdict
     by: Measure
+    members: Mapping[str, str] = field(default_factory=dict)
     stands_in_for: tuple[str, ...] = ()
     rows_to_tell: int | None = None
 
     @property
+    def is_group(self) -> bool:
+        """Whether it is several columns."""
+        return bool(self.members)
+
+    @property
     def note(self) -> str:
         """What the verdict leaves out, in a few words; empty if nothing."""
+        of_many = [f"{len(self.members):,} columns together; none was measured by itself"] if self.is_group else []
+        return "; ".join(filter(None, [*of_many, self._note]))
+
+    @property
+    def _note(self) -> str:
         measure = next(iter(self.drop))
         if not self.num_present:
             return "absent in every row measured"
@@ -109,9 +124,10 @@ class ColumnContribution:
             between = f", {amount(self.by, drop.low)} to {amount(self.by, drop.high)}" if drop.has_bounds else ""
             return f"by its drop of the {self.by.label} ({amount(self.by, drop.value)}{between})"
         if self.stands_in_for:
-            return f"adds nothing measurable to {_listing(self.stands_in_for)}, but replaces it where missing"
+            adds, replaces = ("add", "replace") if self.is_group else ("adds", "replaces")
+            return f"{adds} nothing measurable to {_listing(self.stands_in_for)}, but {replaces} it where missing"
         if self.verdict is Verdict.HELPS and not self.gain_of_only_this[measure].low > 0:
-            return "helps only together with others"
+            return f"{'help' if self.is_group else 'helps'} only together with others"
         if self.verdict is Verdict.INCONCLUSIVE and self.rows_to_tell is not None:
             return f"about {self.rows_to_tell:,} rows would tell"
         return ""
@@ -224,7 +240,7 @@ class TargetContributions:
         nothing: v with no column: the training labels' shares or mean.
         full: v with all columns.
         whole: v with all columns less v with none, paired.
-        columns: In the schema's order.
+        columns: In the schema's order; several that were measured together are one, at the place of the first.
         subsets: v of every subset tried, the smallest first.
         over_nothing: Of every subset tried but none v of the score less that of none; the intervals hold at once.
         additions: Every column added to every subset of others, as far as both were tried.
@@ -281,13 +297,14 @@ class TargetContributions:
         if helping := of[Verdict.HELPS]:
             best, *others = helping
             most = " most" if others else ""
-            part = f"{_named(best)} helps{most} ({_lost(best)}{_between(best)})"
+            part = f"{_named(best)} {'help' if best.is_group else 'helps'}{most} ({_lost(best)}{_between(best)})"
             then = [f"{_named(other)} ({_lost(other)})" for other in others]
             parts.append(part + (f", then {_listing(then)}" if then else ""))
         elif of[Verdict.REDUNDANT]:
             parts.append("no column is missed as long as the others are there")
         else:
             parts.append("no column shows measurable help")
+        # What was measured of several columns together is said of them, and of none by itself.
         for verdict, one, many in (
             (Verdict.REDUNDANT, "is redundant", "are redundant"),
             (Verdict.NO_HELP, "is no help", "are no help"),
@@ -295,8 +312,17 @@ class TargetContributions:
             (Verdict.HURTS, "hurts", "hurt"),
         ):
             if columns := of[verdict]:
-                parts.append(f"{_listing([_named(each) for each in columns])} {one if len(columns) == 1 else many}")
-        return f"{self.target}: {'; '.join(parts)}."
+                are = many if len(columns) > 1 or columns[0].is_group else one
+                parts.append(f"{_listing([_named(each) for each in columns])} {are}")
+        return " ".join(filter(None, [f"{self.target}: {'; '.join(parts)}.", self._of_groups()]))
+
+    def _of_groups(self) -> str:
+        """Of how many columns nothing is said one by one."""
+        together = sum(len(column.members) for column in self.columns)
+        if not together:
+            return ""
+        total = together + sum(not column.is_group for column in self.columns)
+        return f"{together:,} of {total:,} columns were only measured together, so nothing is said of each of them."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -344,7 +370,8 @@ def amount(measure: Measure, value: float) -> str:
 
 
 def _lost(column: ColumnContribution) -> str:
-    return f"{amount(column.by, -column.drop[column.by].value)} {column.by.in_sentence} without it"
+    without = "without them" if column.is_group else "without it"
+    return f"{amount(column.by, -column.drop[column.by].value)} {column.by.in_sentence} {without}"
 
 
 def _between(column: ColumnContribution) -> str:
@@ -354,6 +381,8 @@ def _between(column: ColumnContribution) -> str:
 
 def _named(column: ColumnContribution) -> str:
     """The column, with its modality unless it bears that name."""
+    if column.is_group:
+        return f"{column.name} together"
     return column.name if column.name.lower() == column.modality else f"{column.name} ({column.modality})"
 
 

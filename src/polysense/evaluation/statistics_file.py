@@ -17,9 +17,10 @@ from polysense.core.metric import Statistics
 from polysense.core.schema import Target
 from polysense.evaluation.evaluator import Evaluation
 
-__all__ = ["read_statistics", "write_statistics"]
+__all__ = ["read_clusters", "read_statistics", "write_statistics"]
 
 _JSON, _VALUES, _LENGTHS = "json", "values", "lengths"
+_CLUSTERS = "clusters"
 
 
 def write_statistics(path: Path, evaluations: Mapping[str, Evaluation]) -> None:
@@ -32,6 +33,8 @@ def write_statistics(path: Path, evaluations: Mapping[str, Evaluation]) -> None:
     arrays: dict[str, np.ndarray] = {}
     for split, evaluation in evaluations.items():
         arrays[f"{split}/rows"] = evaluation.rows
+        if evaluation.clusters is not None:
+            arrays[f"{split}/{_CLUSTERS}"] = evaluation.clusters
         for i, target in enumerate(evaluation.targets):
             for name, values in evaluation.statistics[target.name].items():
                 arrays |= {f"{split}/{i}/{key}": stored for key, stored in _stored(name, values).items()}
@@ -57,6 +60,13 @@ def read_statistics(
             names = dict.fromkeys(key.partition("#")[0] for key in own)
             statistics[target.name] = {name: _read(name, own) for name in names}
         return stored[f"{split}/rows"], statistics
+
+
+def read_clusters(path: Path, split: str) -> np.ndarray | None:
+    """The groups of a split's rows in a file that `write_statistics` wrote; None: rows are on their own."""
+    with np.load(path, allow_pickle=False) as stored:
+        name = f"{split}/{_CLUSTERS}"
+        return stored[name] if name in stored.files else None
 
 
 def _stored(name: str, values: np.ndarray) -> Statistics:

@@ -369,9 +369,9 @@ def _column_steps(contribution: TargetContributions) -> list[str]:
 
 def _step(verdict: Verdict, columns: Sequence[ColumnContribution], contribution: TargetContributions) -> str:
     """What to do about some columns of one verdict."""
-    names, is_one = _listing([column.name for column in columns]), len(columns) == 1
+    names, is_one = _listing([column.name for column in columns]), len(columns) == 1 and not columns[0].is_group
     adds = f"{names} {'adds' if is_one else 'add'} {_drops(columns, contribution)}: {_SAID[verdict]}"
-    drop = "drop it" if is_one else "drop one after the other"
+    drop = "drop it" if is_one else "drop them" if len(columns) == 1 else "drop one after the other"
     if verdict is not Verdict.INCONCLUSIVE:
         return f"{adds}; {drop}."
     known = [column.rows_to_tell for column in columns if column.rows_to_tell is not None]

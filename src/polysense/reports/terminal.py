@@ -14,7 +14,7 @@ from polysense.core.wrapping import WIDTH, shortened, wrapped
 from polysense.escaping import joined
 from polysense.evaluation.baselines import baseline_name
 from polysense.evaluation.bootstrap import Interval
-from polysense.evaluation.contribution_result import TargetContributions, amount
+from polysense.evaluation.contribution_result import ColumnContribution, TargetContributions, amount
 from polysense.evaluation.target_metrics import reported_metrics
 from polysense.reports.numerals import number
 from polysense.reports.report import Report, model_name, trained_alone
@@ -116,7 +116,7 @@ def importance_table(contribution: TargetContributions, trained_alone: Mapping[s
         between = f"{amount(measure, drop.low)} to {amount(measure, drop.high)}" if drop.has_bounds else "–"
         alone = [number(trained_alone[column.name].value)] if column.name in trained_alone else ["–"]
         table.add_row(
-            escape(shortened(column.name, _COLUMN_WIDTH)),
+            escape(_short_name(column)),
             f"[{style}]{column.verdict.value}[/{style}]",
             amount(measure, drop.value) if math.isfinite(drop.value) else "–",
             between,
@@ -125,3 +125,11 @@ def importance_table(contribution: TargetContributions, trained_alone: Mapping[s
             *(alone if trained_alone else []),
         )
     return table
+
+
+def _short_name(column: ColumnContribution) -> str:
+    """A column's name in its place; of several the number of the others stays whole."""
+    if not column.is_group:
+        return shortened(column.name, _COLUMN_WIDTH)
+    others = f" + {len(column.members) - 1:,} more"
+    return shortened(next(iter(column.members)), max(2, _COLUMN_WIDTH - len(others))) + others

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,21 +25,23 @@ from polysense.reports.run_list import VERDICT
 from polysense.reports.terminal import report_text
 from polysense.reports.titles import described
 from polysense.training.time_plan import Deadline
-from polysense.workflows.audit.audit import AUDIT, audit_deadline, audit_subject, columns_deadline
+from polysense.workflows.audit.audit import AUDIT, KEPT_BYTES, audit_deadline, audit_subject, columns_deadline
 from polysense.workflows.audit.columns import measured_contributions
 from polysense.workflows.audit.subject import AuditSubject
 from polysense.workflows.baseline_scores import kept_simple_baselines
 from polysense.workflows.environment_facts import environment_facts, roots
 from polysense.workflows.folds.scores import OUT_OF_FOLD, FoldScores
+from polysense.workflows.kept_results import keep_results
 from polysense.workflows.reading import kept_reading
 from polysense.workflows.representation.neighbors import write_space_pages
 from polysense.workflows.representation.reconstructions import RECONSTRUCTIONS, write_reconstructions
 from polysense.workflows.run import Run
+from polysense.workflows.run_folder import RunFolder
 from polysense.workflows.scores_in_time import scored_in_time
 from polysense.workflows.scoring import add_unimodal, contributed_targets, simple_baselines
 from polysense.workflows.time_owed import SCORES, TEST_FEATURES
 
-__all__ = ["measure"]
+__all__ = ["PAGES", "measure", "scored_split", "write_pages", "write_results"]
 
 _log = get_logger("polysense.workflows")
 
@@ -48,11 +50,12 @@ _MOST_SUBSETS = 64  # of the columns; see `evaluation.contribution`
 _SECONDS_OF_MAP = 5.0  # of an idle core
 _COST_OF_SUBSET = 0.1  # of a row's, which is encoded once
 
-_PAGES = {
+PAGES = {
     "neighbors.html": "Nearest neighbors of some rows",
     "map.html": "A map of the joint embedding space",
     RECONSTRUCTIONS: "Cells and their reconstructions",
 }
+"""Beside the report, of some models: file and what it shows."""
 
 
 def measure(
@@ -64,6 +67,7 @@ def measure(
     resume_hint: str,
     deadline: Deadline | None = None,
     folds: FoldScores | None = None,
+    fingerprints: object = None,
 ) -> None:
     """Fills in the run's evaluations, baselines and contributions, and writes its files.
 
@@ -75,19 +79,26 @@ def measure(
         resume_hint: What a user must do to resume the run, for the message after Ctrl-C.
         deadline: When the run must be over; what does not fit is left out. None: everything is measured.
         folds: What the folds' models say of the training rows.
+        fingerprints: Of the run's tables; None: as they were when it began.
     """
     config, seed, schema = run.recipe.evaluation, run.recipe.training.seed, run.bundle.schema
     held_out = [name for name in ("validation", "test") if name in tables]
     of_name: dict[str, Evaluation] = {}
     times = list[float]()
+    # Of the rows that are audited afterwards some are kept as they were decoded.
+    read = {name: TableDataset(tables[name], run.bundle.processor, cache_bytes=KEPT_BYTES) for name in held_out[-1:]}
+    are_all_scored = True
     for name in reversed(held_out):  # the headline's rows first, where there is no time for all
         start = time.monotonic()
         if deadline is not None:
             deadline.owe(TEST_FEATURES, 0.0)
         of_name[name], scored = scored_in_time(
             run.bundle, tables[name], deadline, split=name, bootstrap=config.bootstrap, seed=seed,
-            is_headline=name == held_out[-1],
+            is_headline=name == held_out[-1], dataset=read.get(name),
         )  # fmt: skip
+        if len(scored) < len(tables[name]):
+            are_all_scored = False
+            read.pop(name, None)
         tables = {**tables, name: scored}
         times.append((time.monotonic() - start) / max(1, len(scored)))
     evaluations = {name: of_name[name] for name in held_out}
@@ -128,7 +139,7 @@ def measure(
         tables = {**tables, OUT_OF_FOLD: folds.rows}
         run.folds = folds.as_json()
     run.evaluations, run.baselines = evaluations, baselines
-    evaluated_split = held_out[-1] if held_out else None if folds is None else OUT_OF_FOLD
+    evaluated_split = scored_split(evaluations)
     for name in held_out if config.simple_baselines else ():
         if fits(per_row * len(tables[name]), f"simple baselines on the {name} rows"):
             run.simple_baselines[name], _ = kept_simple_baselines(
@@ -156,6 +167,7 @@ def measure(
                 seed=seed,
                 trained_alone=run.simple_baselines.get(evaluated_split),
                 deadline=columns_deadline(budget),
+                read=read.get(evaluated_split),
             )
         )
         run.contribution_split = evaluated_split
@@ -172,6 +184,7 @@ def measure(
             calibration=evaluations.get("validation") if evaluated_split == "test" else None,
             training=tables.get("train"),
             is_seen=evaluated_split == OUT_OF_FOLD,
+            read=read.get(evaluated_split),
             seed=seed,
             bootstrap=config.bootstrap,
         )
@@ -181,32 +194,53 @@ def measure(
         mapped = any(task(target.task).embeds_columns for target in schema.targets)
         of_map = _SECONDS_OF_MAP * deadline.slowness if mapped and deadline is not None else 0.0
         pages = fits(per_row * len(tables[evaluated_split]) + of_map, "pages of neighbors and reconstructions")
-    if pages and config.samples and evaluated_split is not None:
-        write_reconstructions(
-            run.bundle,
-            tables[evaluated_split],
-            run.folder / RECONSTRUCTIONS,
-            title=f"{described(schema, tables[evaluated_split].name)}: reconstructions",
-            split=evaluated_split,
-            num_rows=config.samples,
-            seed=seed,
-        )
-    cells = {name: list(result.unreadable) for name, result in evaluations.items()}
     if pages and evaluated_split is not None:
-        write_space_pages(
-            run.bundle, tables[evaluated_split], evaluations[evaluated_split], run.folder, evaluated_split, seed
-        )
+        write_pages(run, tables, evaluated_split)
     # What an audit leaves out stands with it.
     run.left_out = [*(deadline.left_out if deadline else ()), *(budget.left_out if run.audit is None else ())]
     for what in run.left_out:
         _log.warning("left out for lack of time: %s", what)
+    if folds is None and are_all_scored:  # of a sample or of folds a report is measured again
+        if fingerprints is None and (record := RunFolder(run.folder).record()) is not None:
+            fingerprints = record.tables
+        if fingerprints is not None:
+            written = [name for name in PAGES if (run.folder / name).exists()] if pages else None
+            keep_results(run, fingerprints, written)
+    cells = {name: list(result.unreadable) for name, result in evaluations.items()}
     # Training rows that are judged out of fold are listed once, with the others.
     if folds is None or len(folds.rows) < folds.num_delivered:
         cells = {"train": list(unreadable), **{name: own for name, own in cells.items() if name != OUT_OF_FOLD}}
-    _write(run, tables, cells, evaluated_split)
+    write_results(run, tables, cells)
     if folds is not None:
         write_json(run.folder / "folds.json", folds.as_json())
         folds.predictions.write(run.folder / "out_of_fold.csv")
+
+
+def scored_split(splits: Collection[str]) -> str | None:
+    """The split whose scores a report is of, of those that were evaluated; None where there is none."""
+    return next((name for name in ("test", "validation", OUT_OF_FOLD) if name in splits), None)
+
+
+def write_pages(run: Run, tables: Mapping[str, Table], split: str) -> None:
+    """Writes the pages beside the report that need the model, where its tasks have any.
+
+    Args:
+        run: Evaluated.
+        tables: Per split.
+        split: The rows that they are of.
+    """
+    config, seed, table = run.recipe.evaluation, run.recipe.training.seed, tables[split]
+    if config.samples:
+        write_reconstructions(
+            run.bundle,
+            table,
+            run.folder / RECONSTRUCTIONS,
+            title=f"{described(run.bundle.schema, table.name)}: reconstructions",
+            split=split,
+            num_rows=config.samples,
+            seed=seed,
+        )
+    write_space_pages(run.bundle, table, run.evaluations[split], run.folder, split, seed)
 
 
 def _missing(run: Run, tables: Mapping[str, Table]) -> dict[str, dict[str, float]]:
@@ -221,13 +255,15 @@ def _missing(run: Run, tables: Mapping[str, Table]) -> dict[str, dict[str, float
     }
 
 
-def _write(
-    run: Run,
-    tables: Mapping[str, Table],
-    unreadable: Mapping[str, Sequence[Unreadable]],
-    evaluated_split: str | None,
-) -> None:
-    folder = run.folder
+def write_results(run: Run, tables: Mapping[str, Table], unreadable: Mapping[str, Sequence[Unreadable]]) -> None:
+    """Writes the files that hold what was measured, the report among them, and the run's text.
+
+    Args:
+        run: Measured.
+        tables: Per split, that of the rows out of fold among them.
+        unreadable: Cells that could not be read, by split.
+    """
+    folder, evaluated_split = run.folder, scored_split(run.evaluations)
     simple = run.simple_baselines_json
     write_json(folder / "metrics.json", {**run.metrics, **({"simple_baselines": simple} if simple else {})})
     if run.baselines:
@@ -278,7 +314,7 @@ def _report(
         },
         settings=run.recipe.relative_to(run.folder).to_yaml(comments=False),
         samples="samples.html" if (run.folder / "samples.html").exists() else None,
-        pages={file: words for file, words in _PAGES.items() if (run.folder / file).exists()},
+        pages={file: words for file, words in PAGES.items() if (run.folder / file).exists()},
         dataset=TableDataset(tables[split], run.bundle.processor, with_targets=True),
         unreadable=unreadable,
         reading=kept_reading(run.folder),

@@ -1,34 +1,43 @@
-"""Write a finished run's report again: its model is measured once more on the run's held-out rows.
+"""Write a finished run's report again, from what its folder keeps of it (`kept_results`).
 
+Where that is gone, or of another model, recipe or table, the model is measured once more on the run's held-out rows.
 Where scores are out of fold, the folds' models are in the run's folder, and each judges its rows once more.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from polysense.bundle import load
 from polysense.core.files import named_path
 from polysense.core.json import parse_json
 from polysense.core.lock import locked
-from polysense.core.sample import SourceInfo, Unreadable
+from polysense.core.logs import get_logger
+from polysense.core.sample import Unreadable
 from polysense.data.tables.sources import Table
 from polysense.errors import CheckpointError, ConfigError
 from polysense.training.run import TrainResult
 from polysense.workflows.folds.models import FoldModels, fold_folder, fold_recipe, trained_plan
-from polysense.workflows.folds.plan import plan_folds
+from polysense.workflows.folds.plan import FoldPlan, plan_folds
 from polysense.workflows.folds.scores import FoldScores, score_folds
-from polysense.workflows.measure import measure
+from polysense.workflows.kept_results import NoResultsError, restore_results, unreadable_cells
+from polysense.workflows.measure import measure, scored_split, write_pages, write_results
 from polysense.workflows.prepare import prepare_recipe, split_tables
 from polysense.workflows.run import Run
-from polysense.workflows.run_folder import RECORD, RunFolder
+from polysense.workflows.run_folder import RECORD, RunFolder, RunRecord
 
 __all__ = ["report"]
 
+_log = get_logger("polysense.workflows")
+
 
 def report(folder: str | Path) -> Path:
-    """Measures a run's model again and writes its report, with all files that hold its scores.
+    """Writes a run's report again, with all files that hold its scores.
+
+    What was measured is in the run's folder. Only where it is not, or the model, the recipe or a table has changed, is
+    the model measured again, and that is logged with its reason.
 
     Args:
         folder: A finished run's.
@@ -54,25 +63,54 @@ def report(folder: str | Path) -> Path:
         # What was asked for when it was trained stands in the recipe; models of one column each are not trained again.
         recipe = dataclasses.replace(recipe, evaluation=dataclasses.replace(recipe.evaluation, report=True))
         run = Run(folder=path, recipe=recipe, bundle=load(path), training=training)
-        hint, scores = f"Write it again with: polysense report {path}", None
+        plan = None
         if recipe.evaluation.folds:
-            scores, tables = _out_of_fold(run, prepared.table, hint)
-        else:
-            tables = split_tables(recipe.data, prepared.table, recipe.training.seed)
-        measure(run, tables, _unreadable(path), progress=False, resume_hint=hint, folds=scores)
+            plan = trained_plan(plan_folds(recipe, prepared.table), recipe, path)
+        tables = split_tables(recipe.data, prepared.table, recipe.training.seed) if plan is None else plan.own_tables
+        fingerprints = RunRecord.of(recipe, prepared.table, tables, path).tables
+        trained = unreadable_cells(path).get("train", [])
+        try:
+            _rewrite(run, tables, fingerprints, trained)
+        except NoResultsError as error:
+            _log.info("measuring the model again, since its results can't be shown: %s", error)
+            hint = f"Write it again with: polysense report {path}"
+            scores = None if plan is None else _out_of_fold(run, plan, hint)
+            measure(run, tables, trained, progress=False, resume_hint=hint, folds=scores, fingerprints=fingerprints)
     if run.report is None:
         raise ConfigError(f"{path}: there are no validation or test rows, so there is nothing to report")
     return run.report
 
 
-def _out_of_fold(run: Run, table: Table, hint: str) -> tuple[FoldScores, dict[str, Table]]:
-    """What the folds' models say of their rows, and the tables of the model that was trained on all of them.
+def _rewrite(run: Run, tables: Mapping[str, Table], fingerprints: object, trained: Sequence[Unreadable]) -> None:
+    """Writes the files from what the folder keeps.
+
+    Args:
+        run: Its results are read into it.
+        tables: Per split.
+        fingerprints: Of the tables.
+        trained: The training rows' unreadable cells.
+
+    Raises:
+        NoResultsError: It keeps no results of this run, as it is now.
+    """
+    if run.recipe.evaluation.folds:
+        raise NoResultsError("what folds measured is not kept")
+    has_pages = restore_results(run, tables, fingerprints)
+    split = scored_split(run.evaluations)
+    if split is not None and not has_pages:
+        _log.info("making the pages beside the report, which are not there")
+        write_pages(run, tables, split)
+    cells = {name: list(result.unreadable) for name, result in run.evaluations.items()}
+    write_results(run, tables, {"train": list(trained), **cells})
+
+
+def _out_of_fold(run: Run, plan: FoldPlan, hint: str) -> FoldScores:
+    """What the folds' models say of their rows.
 
     Raises:
         CheckpointError: A fold's model is gone.
     """
     recipe, path = run.recipe, run.folder
-    plan = trained_plan(plan_folds(recipe, table), recipe, path)
     for fold in range(plan.num_folds):
         if not (fold_folder(path, fold) / "bundle" / "bundle.json").exists():
             raise CheckpointError(
@@ -85,7 +123,7 @@ def _out_of_fold(run: Run, table: Table, hint: str) -> tuple[FoldScores, dict[st
         deadline=None,
     )  # fmt: skip
     run.bundle.info["folds"] = scores.as_json()
-    return scores, plan.own_tables
+    return scores
 
 
 def _training(folder: Path) -> TrainResult | None:
@@ -100,26 +138,3 @@ def _training(folder: Path) -> TrainResult | None:
     names = {field.name for field in dataclasses.fields(TrainResult)} - {"history"}
     facts = {name: end.get(name) for name in names} | {"monitored": tuple(end.get("monitored", ()))}
     return TrainResult(**facts, history=[event for event in events if event.get("event") == "epoch"])
-
-
-def _unreadable(folder: Path) -> list[Unreadable]:
-    """The training rows' cells that could not be read."""
-    try:
-        lines = (folder / "unreadable.jsonl").read_text(encoding="utf-8").splitlines()
-        cells = [parse_json(line, dict) for line in lines]
-    except (OSError, ValueError):
-        return []
-    return [
-        Unreadable(
-            source=SourceInfo(
-                table=cell["table"],
-                row=cell["row"],
-                column=cell["column"],
-                file=cell.get("file"),
-                key=cell.get("key"),
-            ),
-            reason=cell["reason"],
-        )
-        for cell in cells
-        if cell.get("split") == "train"
-    ]

@@ -11,6 +11,7 @@ import numpy as np
 
 from polysense.bundle import Bundle
 from polysense.core.random import permutation
+from polysense.data.batches.dataset import TableDataset
 from polysense.data.tables.sources import Table
 from polysense.evaluation.evaluator import Evaluation, merged
 from polysense.training.time_plan import Deadline
@@ -34,6 +35,7 @@ def scored_in_time(
     bootstrap: int,
     seed: int,
     is_headline: bool = True,
+    dataset: TableDataset | None = None,
 ) -> tuple[Evaluation, Table]:
     """Scores as many rows as there is time for.
 
@@ -45,12 +47,13 @@ def scored_in_time(
         bootstrap: Resamples for the intervals; 0 gives values only.
         seed: Of the resamples, and of the order.
         is_headline: Whether these rows' scores are the run's.
+        dataset: The rows, which keeps what is decoded where all are scored at once.
 
     Returns:
         The scores, and the rows that they are of.
     """
     if deadline is None or len(table) <= _FEWEST_ROWS:
-        return evaluate_bundle(bundle, table, bootstrap=bootstrap, seed=seed), table
+        return evaluate_bundle(bundle, table, bootstrap=bootstrap, seed=seed, dataset=dataset), table
     # Where there was no time for the features of all rows, these are the ones that have some (`feature_time.sampled`).
     order, parts, size = permutation(len(table), seed, "features"), list[tuple[np.ndarray, Evaluation]](), 0
     more, fewest = _FIRST_ROWS, _FEWEST_ROWS if is_headline else _FIRST_ROWS

@@ -46,13 +46,15 @@ def evaluate_bundle(
     bootstrap: int,
     seed: int,
     progress: Callable[[int, int], None] | None = None,
+    dataset: TableDataset | None = None,
 ) -> Evaluation:
     """Scores a model on a table that has the targets; `progress` gets the rows that are done and the rows there are.
 
-    Where the model's table was split by groups, the intervals are over groups.
+    Where the model's table was split by groups, the intervals are over groups. A data set of the table keeps what is
+    decoded, where it has memory for that.
     """
     bundle.model.eval()
-    dataset = TableDataset(table, bundle.processor)
+    dataset = TableDataset(table, bundle.processor) if dataset is None else dataset
     store_for_bundle(bundle, [dataset])
     batches = bundle.batches(dataset, progress=progress)
     clusters = row_groups(bundle, table)

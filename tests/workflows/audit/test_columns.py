@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from json_schema import check_by_schema
 
 import polysense
 from polysense.bundle import load
 from polysense.core.batch import Batch
 from polysense.data.tables.sources import read_table
+from polysense.evaluation.audit.result import AuditResult, audit_schema
 from polysense.nn.model import MultimodalModel
 from polysense.training.time_plan import Deadline
 from polysense.workflows.audit import columns
@@ -61,11 +63,15 @@ def test_subsets_and_then_rows_are_left_out_for_lack_of_time(tmp_path: Path) -> 
     ]
 
 
-def test_rows_of_a_wide_table_go_through_the_model_many_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = trained(tmp_path, 100, 17)
-    bundle, table = load(tmp_path / "run"), read_table(path)
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wide")
+    trained(folder, 100, 17)
+    return folder
+
+
+def test_rows_of_a_wide_table_go_through_the_model_many_at_once(wide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle, table = load(wide / "run"), read_table(wide / "table.csv")
     sizes: list[int] = []
     predict = MultimodalModel.predict
 
@@ -83,3 +89,39 @@ def test_rows_of_a_wide_table_go_through_the_model_many_at_once(
         for measure in large.measures:
             assert one.drop[measure].value == pytest.approx(other.drop[measure].value, abs=1e-5)
             assert one.shapley[measure].value == pytest.approx(other.shapley[measure].value, abs=1e-5)
+
+
+def test_columns_of_a_wide_table_are_grouped_where_there_is_no_time_for_each(wide: Path) -> None:
+    bundle, table = load(wide / "run"), read_table(wide / "table.csv")
+    deadline = Deadline(0.0)
+    grouped = measured_contributions(bundle, table, max_rows=100, bootstrap=20, seed=0, deadline=deadline)
+    (target,) = grouped.targets
+    assert target.num_rows == 64
+    players = [[*column.members] or [column.name] for column in target.columns]
+    assert sorted(name for each in players for name in each) == sorted(bundle.schema.names)
+    assert len(players) == 4
+    together = sum(len(column.members) for column in target.columns)
+    groups = sum(column.is_group for column in target.columns)
+    assert deadline.left_out[-1] == (
+        f"column importance of each of {together} of 17 columns by itself; they were measured together, as "
+        f"{'one group' if groups == 1 else f'{groups} groups'}"
+    )
+    assert target.sentence().endswith(
+        f"{together} of 17 columns were only measured together, so nothing is said of each of them."
+    )
+    # Together they are what the same model says without all of them at once.
+    shares = sum(column.shapley["accuracy"].value for column in target.columns)
+    assert shares == pytest.approx(target.full["accuracy"].value - target.nothing["accuracy"].value)
+    audit = AuditResult(
+        level="quick", split="test", num_rows=100, confidence=0.95, targets=("label",), contributions=grouped,
+        parts=(), seconds=0.0, left_out=tuple(deadline.left_out),
+    ).as_json()  # fmt: skip
+    check_by_schema(audit, audit_schema())
+    columns = {column["name"]: column for column in audit["targets"]["label"]["columns"]}
+    assert set(columns) == set(bundle.schema.names)
+    for group in audit["targets"]["label"]["groups"]:
+        assert group["drop"]["value"] is not None
+        for name in group["columns"]:
+            assert columns[name]["verdict"] == "not measured"
+            assert columns[name]["drop"] == {"value": None, "low": None, "high": None}
+            assert columns[name]["note"] == f"measured only as one of {group['name']}"

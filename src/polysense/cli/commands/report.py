@@ -19,8 +19,8 @@ def report(
 ) -> None:
     """Write a run's report again, and print its path.
 
-    The trained model is measured once more on the run's own held-out rows, so its table must still be there; nothing
-    is trained.
+    Pages are written from what the run's folder keeps; pictures and players are read from its table, which must still
+    be there. Only where that is not kept is the model measured again, on its own held-out rows. Nothing is trained.
     """
     from polysense import api
 

@@ -121,6 +121,8 @@ class TableDataset:
         self.stored: Mapping[str, StoredColumn] = stored or {}
         self._cache: dict[int, Sample] = {}
         self._cached_bytes = 0
+        self._whole: TableDataset | None = None
+        self._places: Sequence[int] = ()
 
     @property
     def schema(self) -> Schema:
@@ -130,15 +132,33 @@ class TableDataset:
     def use_stored(self, stored: Mapping[str, StoredColumn]) -> None:
         """Takes features from there from now on; samples that were kept are forgotten. None: decodes all cells."""
         if {name: column.name for name, column in stored.items()} != {n: c.name for n, c in self.stored.items()}:
-            self._cache, self._cached_bytes = {}, 0
+            self._cache, self._cached_bytes, self._whole = {}, 0, None
         self.stored = dict(stored)
 
     def decoding(self, names: Collection[str]) -> TableDataset:
         """The same rows, of which these columns' cells are decoded although their features are stored."""
         other = copy(self)
-        other._cache, other._cached_bytes = {}, 0
+        other._cache, other._cached_bytes, other._whole = {}, 0, None
         other.stored = {name: column for name, column in self.stored.items() if name not in names}
         return other
+
+    def part(self, positions: np.ndarray, *, cache_bytes: int = 0) -> TableDataset:
+        """Some of the rows as a data set of their own, which decodes none that is kept here.
+
+        Args:
+            positions: int64 [rows], of rows of this data set; its first row is that at the first position.
+            cache_bytes: Memory for samples that it keeps itself.
+        """
+        part = TableDataset(
+            self.table.select(positions),
+            self.processor,
+            with_targets=self.with_targets,
+            with_features=self.with_features,
+            cache_bytes=cache_bytes,
+            stored=self.stored,
+        )
+        part._whole, part._places = self, positions.tolist()
+        return part
 
     @property
     def cached_bytes(self) -> int:
@@ -153,11 +173,14 @@ class TableDataset:
         if index == FILLER:
             return Sample(row=FILLER, weight=0.0)
         sample = self._cache.get(index)
+        if sample is None and self._whole is not None:
+            kept = self._whole._cache.get(self._places[index])
+            sample = None if kept is None else _in_new_shell(kept, index, with_features=self.with_features)
         if sample is None or (sample.features is None and self._makes_features):
             if sample is None:
                 sample = self.processor.transform(self.table, index, with_targets=self.with_targets, stored=self.stored)
                 sample.row = index
-            else:
+            elif index in self._cache:
                 self._forget(index)
             if self._makes_features:
                 self.processor.add_features(sample, self.table, index)
@@ -166,18 +189,7 @@ class TableDataset:
         if not self._cache:
             return sample
         # The kept sample is handed out in a new shell: whoever changes the shell does not change the cache.
-        return Sample(
-            row=sample.row,
-            values={name: list(items) for name, items in sample.values.items()},
-            stored=dict(sample.stored),
-            features=dict(sample.features) if self.with_features and sample.features is not None else None,
-            placements=dict(sample.placements),
-            targets=dict(sample.targets),
-            prompts=dict(sample.prompts),
-            trained=dict(sample.trained),
-            weight=sample.weight,
-            unreadable=sample.unreadable,
-        )
+        return _in_new_shell(sample, index, with_features=self.with_features)
 
     @property
     def _makes_features(self) -> bool:
@@ -191,7 +203,7 @@ class TableDataset:
         return watched(lambda: [self[index] for index in indices])
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_cache": {}, "_cached_bytes": 0}
+        return {**self.__dict__, "_cache": {}, "_cached_bytes": 0, "_whole": None, "_places": ()}
 
     def _keep(self, index: int, sample: Sample) -> None:
         worker = torch.utils.data.get_worker_info()
@@ -203,6 +215,22 @@ class TableDataset:
             array.flags.writeable = False
         self._cache[index] = sample
         self._cached_bytes += size
+
+
+def _in_new_shell(sample: Sample, row: int, *, with_features: bool) -> Sample:
+    """The same values, in a sample that may be changed."""
+    return Sample(
+        row=row,
+        values={name: list(items) for name, items in sample.values.items()},
+        stored=dict(sample.stored),
+        features=dict(sample.features) if with_features and sample.features is not None else None,
+        placements=dict(sample.placements),
+        targets=dict(sample.targets),
+        prompts=dict(sample.prompts),
+        trained=dict(sample.trained),
+        weight=sample.weight,
+        unreadable=sample.unreadable,
+    )
 
 
 def _arrays(sample: Sample) -> list[np.ndarray]:

@@ -78,7 +78,7 @@ _CELL = re.compile(
     rf"(?P<after>%|\u2030|\"|\u00b0 ?[CFKcf]?|{_CURRENCY}|(?:sq\.? ?)?{_WORD}(?: ?/ ?{_WORD})?)?"
     r"(?P<close>\))?(?P<late>-?)"
 )
-_BARE = re.compile(r"[+-]?\d+(?:\.(?:\d{1,2}|\d{4,15}))?")  # neither reading differs
+_BARE = re.compile(r"[+-]?\d+(?:\.(?:\d{1,2}|\d{4,}))?")  # neither reading differs
 _ABOUT = re.compile(r"(?:~|\u2248|ca\. ?)(?=\d)")
 _THOUSANDTHS = re.compile(r"[+-]?(\d+)\.\d{3}")  # three decimals, or thousands
 _WHOLE_PRICE = re.compile(r"(?<=\d)[.,] ?[-\u2014]{1,2}(?=\D*$)")  # "5,-"

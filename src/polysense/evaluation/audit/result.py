@@ -6,25 +6,29 @@ and every part's own record. Where something was not measured its numbers are nu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from polysense.core.json import to_json
 from polysense.core.wrapping import wrapped
+from polysense.escaping import preformatted, visible
 from polysense.evaluation.audit.part import AuditPart
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.contribution_result import Contributions, TargetContributions, Verdict
 
-__all__ = ["FORMAT", "AuditResult", "audit_schema"]
+__all__ = ["FORMAT", "NOT_MEASURED", "AuditResult", "audit_schema"]
 
-FORMAT = 1
+FORMAT = 2
 """Raised with every change of what audit.json holds that a reader has to know of."""
+
+NOT_MEASURED = "not measured"
+"""In place of a verdict on a column of many, which was measured together with others alone."""
 
 _UNKNOWN = Interval(float("nan"))
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class AuditResult:
     """What was found.
 
@@ -61,6 +65,14 @@ class AuditResult:
         # What several parts say is said once.
         return list(dict.fromkeys([*first, *(sentence for part in self.of(target) for sentence in part.findings())]))
 
+    def __repr__(self) -> str:
+        said = ", ".join(f"{target} {_numbered(self.findings(target), 'finding')}" for target in self.targets)
+        left_out = f"; {len(self.left_out)} left out" if self.left_out else ""
+        return visible(f"AuditResult({self.level}, {self.num_rows:,} {self.split} rows: {said or 'nothing'}{left_out})")
+
+    def _repr_html_(self) -> str:
+        return preformatted(self.text())
+
     def text(self) -> str:
         """For the terminal."""
         lines = []
@@ -84,6 +96,7 @@ class AuditResult:
             "targets": {
                 target: {
                     "columns": self._columns(target),
+                    "groups": self._groups(target),
                     "findings": self.findings(target),
                     "parts": {part.name: to_json(part.record(), part.name) for part in self.of(target)},
                 }
@@ -100,7 +113,7 @@ class AuditResult:
         if known is None:
             return []
         measure = known.measures[0]
-        return [
+        alone: list[dict[str, object]] = [
             {
                 "name": column.name,
                 "modality": column.modality,
@@ -112,7 +125,44 @@ class AuditResult:
                 "note": column.note,
             }
             for column in known.ranked
+            if not column.is_group
         ]
+        unknown = {"measure": str(measure), **dict.fromkeys(("drop", "unimodal", "shapley"), _UNKNOWN.as_json())}
+        return alone + [
+            {
+                "name": name,
+                "modality": kind,
+                "verdict": NOT_MEASURED,
+                **unknown,
+                "note": f"measured only as one of {group.name}",
+            }
+            for group in known.ranked
+            for name, kind in group.members.items()
+        ]
+
+    def _groups(self, target: str) -> list[dict[str, object]]:
+        """Columns that were measured together, and what they are worth together."""
+        known = self._contribution(target)
+        if known is None:
+            return []
+        measure = known.measures[0]
+        return [
+            {
+                "name": group.name,
+                "columns": list(group.members),
+                "verdict": group.verdict,
+                "measure": str(measure),
+                "drop": group.drop[measure].as_json(),
+                "shapley": group.shapley[measure].as_json(),
+                "note": group.note,
+            }
+            for group in known.ranked
+            if group.is_group
+        ]
+
+
+def _numbered(things: Sequence[object], noun: str) -> str:
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
 
 
 def audit_schema() -> dict[str, Any]:
@@ -137,7 +187,10 @@ def audit_schema() -> dict[str, Any]:
         {
             "name": described("The input column.", type="string"),
             "modality": text,
-            "verdict": described("Read from the drop.", enum=[each.value for each in Verdict]),
+            "verdict": described(
+                f"Read from the drop; {NOT_MEASURED!r} of a column that was only measured together with others.",
+                enum=[*(each.value for each in Verdict), NOT_MEASURED],
+            ),
             "measure": described("What drop, unimodal and shapley are measured in.", type="string"),
             "drop": described("What is lost when the column is removed from the trained model.", **interval),
             "unimodal": described("The score of the best model that was trained on the column alone.", **interval),
@@ -145,9 +198,21 @@ def audit_schema() -> dict[str, Any]:
             "note": described("What the verdict leaves out; may be empty.", type="string"),
         }
     )
+    group = record(
+        {
+            "name": described("In other places of this file.", type="string"),
+            "columns": described("The input columns that were measured together.", **texts),
+            "verdict": described("Read from the drop.", enum=[each.value for each in Verdict]),
+            "measure": described("What drop and shapley are measured in.", type="string"),
+            "drop": described("What is lost when all of them are removed from the trained model.", **interval),
+            "shapley": described("Their share of what all columns give together.", **interval),
+            "note": described("What the verdict leaves out; may be empty.", type="string"),
+        }
+    )
     target = record(
         {
             "columns": {"type": "array", "items": column},
+            "groups": described("Columns that there was no time to measure one by one.", type="array", items=group),
             "findings": described("What may be said, in sentences.", **texts),
             "parts": described("Every part's own numbers, by its name.", type="object"),
         }

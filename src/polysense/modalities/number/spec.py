@@ -18,6 +18,8 @@ from polysense.modalities.number.record import NumberColumn
 
 __all__ = ["SPEC", "NumberSpec"]
 
+_PLAIN = Notation()
+
 _MAJORITY = 0.9  # of the cells; the others will be missing
 _FEW = 20  # integers with at most so many values may be codes
 
@@ -71,7 +73,7 @@ class NumberSpec(ValueSpec):
 
     def identity(self, cell: object) -> str:
         try:
-            return repr(Notation().read(cell))
+            return repr(_PLAIN.read(cell))
         except DecodeError:
             return str(cell)
 

@@ -16,6 +16,7 @@ from polysense.bundle import Bundle, as_bundle
 from polysense.core.files import named_path, shown_path
 from polysense.core.json import write_json
 from polysense.core.logs import get_logger, warn_of_each
+from polysense.data.batches.dataset import TableDataset
 from polysense.errors import TableError
 from polysense.evaluation.audit.result import AuditResult
 from polysense.training.time_plan import Deadline, measured_slowness
@@ -27,10 +28,13 @@ from polysense.workflows.baseline_scores import kept_simple_baselines
 from polysense.workflows.scoring import contributed_targets, evaluate_bundle
 from polysense.workflows.table_split import part_of, parts_of
 
-__all__ = ["AUDIT", "audit", "audit_deadline", "audit_subject", "columns_deadline"]
+__all__ = ["AUDIT", "KEPT_BYTES", "audit", "audit_deadline", "audit_subject", "columns_deadline"]
 
 AUDIT = "audit.json"
 """The file's name in a run's folder."""
+
+KEPT_BYTES = 2**27
+"""Memory for audited rows as they were decoded for the evaluation."""
 
 _SHARE = 0.25  # of the training's seconds
 _FEWEST_SECONDS = 3.0  # on an idle core
@@ -138,7 +142,8 @@ def audit(
     folder = None if output is None else named_path(output)
     trained = float(loaded.info.get("wall_seconds", 0.0))
     deadline = audit_deadline(trained, is_full=full, fewest=_SECONDS_ON_REQUEST)
-    evaluation = evaluate_bundle(loaded, table, bootstrap=bootstrap, seed=seed)
+    read = TableDataset(table, loaded.processor, cache_bytes=KEPT_BYTES)
+    evaluation = evaluate_bundle(loaded, table, bootstrap=bootstrap, seed=seed, dataset=read)
     if not any(evaluation.num_counted(target.name) for target in loaded.schema.targets):
         raise TableError(f"{table.name}: no row has a target that can be read, so there is nothing to audit")
     simple, _ = kept_simple_baselines(loaded, table, evaluation, bootstrap=bootstrap, seed=seed)
@@ -146,7 +151,7 @@ def audit(
     if contributed_targets(loaded.schema) and len(loaded.schema.columns) > 1:
         known = measured_contributions(
             loaded, table, max_rows=_MOST_ROWS, bootstrap=bootstrap, seed=seed, trained_alone=simple,
-            deadline=columns_deadline(deadline),
+            deadline=columns_deadline(deadline), read=read,
         )  # fmt: skip
     apart = parts_of(loaded, whole) if split in ("test", "validation") else {}
     subject = AuditSubject(
@@ -164,6 +169,7 @@ def audit(
             else None
         ),
         training=apart.get("train"),
+        read=read,
         seed=seed,
         bootstrap=bootstrap,
         by=tuple(by),

@@ -100,7 +100,7 @@ class _MissingRates(_Probe):
     def __init__(self, subject: AuditSubject) -> None:
         super().__init__(subject, _MOST_ROWS_IN_FULL if subject.is_full else _MOST_ROWS)
         self._alone = self.columns if len(self.columns) > 1 else []
-        self.values = RowValues(subject, len(RATES) + len(self._alone) + 1)
+        self.values = RowValues(subject.bundle, len(RATES) + len(self._alone) + 1)
         # Per target which columns each row that counts has, and the draws below which they stay.
         self._draws: dict[int, np.ndarray] = {}
 
@@ -162,7 +162,7 @@ class _Mismatches(_Probe):
     def __init__(self, subject: AuditSubject) -> None:
         super().__init__(subject, _MOST_ROWS_IN_FULL if subject.is_full else _MOST_ROWS)
         self.columns = [name for name in self.columns if not _holds_a_target(subject, name)]
-        self.values = RowValues(subject, len(self.columns) + 2)
+        self.values = RowValues(subject.bundle, len(self.columns) + 2)
         self._exchanged = dict.fromkeys(self.columns, 0)
 
     def add(self, chunk: Chunk, encoded: Encoded, rows: np.ndarray) -> None:
@@ -219,7 +219,7 @@ class _Corruptions(_Probe):
         """See `_Probe`."""
         if self.values is None:
             self._plan(chunk, encoded, rows)
-            self.values = RowValues(self.subject, len(self._keys()))
+            self.values = RowValues(self.subject.bundle, len(self._keys()))
         if not self._offered:
             self._is_over = True
             return
@@ -296,8 +296,12 @@ def probes(subject: AuditSubject) -> list[AuditPart]:
         return []
     asked: list[_Probe] = [_MissingRates(subject), _Mismatches(subject), _Corruptions(subject)]
     subject.bundle.model.eval()
-    targets = RowValues(subject, 0).targets
+    targets = RowValues(subject.bundle, 0).targets
     if not targets:
+        return []
+    if subject.deadline.left <= 0:  # what has had its time already, as of a wide table
+        for probe in asked:
+            subject.deadline.note(probe.what, f"{probe.what}: no time was left")
         return []
     for chunk in chunks(subject, max(probe.most_rows for probe in asked), "probed rows"):
         for encoded in chunk.encoded(subject):

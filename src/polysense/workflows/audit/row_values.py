@@ -7,13 +7,15 @@ stops after a chunk, and what it has is a random sample of the rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from polysense.bundle import Bundle
 from polysense.core.batch import Batch
+from polysense.core.prediction import Prediction
 from polysense.core.random import permutation
 from polysense.core.schema import Target
 from polysense.core.task_spec import Measure
@@ -71,29 +73,23 @@ def chunks(subject: AuditSubject, most_rows: int, name: str) -> Iterator[Chunk]:
     chosen = permutation(len(subject.table), subject.seed, name)[:most_rows]
     for start in range(0, len(chosen), _CHUNK):
         positions = chosen[start : start + _CHUNK]
-        dataset = TableDataset(
-            subject.dataset.table.select(positions),
-            subject.bundle.processor,
-            cache_bytes=_CACHE_BYTES,
-            stored=subject.dataset.stored,
-        )
-        yield Chunk(dataset=dataset, positions=positions)
+        yield Chunk(dataset=subject.dataset.part(positions, cache_bytes=_CACHE_BYTES), positions=positions)
 
 
 class RowValues:
     """Row values of every variant, collected batch by batch, for every target whose task says how rows are valued.
 
     Args:
-        subject: What is measured.
+        bundle: The model that predicts.
         num_variants: Of each batch.
 
     Attributes:
         targets: Those that are measured.
     """
 
-    def __init__(self, subject: AuditSubject, num_variants: int) -> None:
-        self.targets: Sequence[Target] = contributed_targets(subject.bundle.schema)
-        self._subject, self._num_variants = subject, num_variants
+    def __init__(self, bundle: Bundle, num_variants: int) -> None:
+        self.targets: Sequence[Target] = contributed_targets(bundle.schema)
+        self._model, self._num_variants = bundle.model, num_variants
         self._values: dict[str, list[np.ndarray]] = {target.name: [] for target in self.targets}
         self._truths: dict[str, list[np.ndarray]] = {target.name: [] for target in self.targets}
         self._rows: dict[str, list[np.ndarray]] = {target.name: [] for target in self.targets}
@@ -106,8 +102,12 @@ class RowValues:
                 one's.
             rows: int64 [batch], the rows' numbers in the subject's table.
         """
+        self.add_predictions(predict_variants(self._model, variants), rows)
+
+    def add_predictions(self, variants: Iterable[tuple[Batch, Mapping[str, Prediction]]], rows: np.ndarray) -> None:
+        """Takes what was predicted of a batch in all its variants; arguments else as in `add`."""
         values: dict[str, list[np.ndarray]] = {target.name: [] for target in self.targets}
-        for batch, predictions in predict_variants(self._subject.bundle.model, variants):
+        for batch, predictions in variants:
             for target in self.targets:
                 if target.name not in batch.truths:
                     continue

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from typing import TypeVar
 
 from torch import Tensor
 
@@ -18,7 +19,9 @@ from polysense.core.tokens import Tokens
 from polysense.nn.model import MultimodalModel
 from polysense.workflows.audit.changes import Encoded
 
-__all__ = ["BLOCK", "MOST_COLUMNS", "num_stacked", "predict_variants", "rows_together", "stacks"]
+__all__ = ["BLOCK", "MOST_COLUMNS", "num_stacked", "predict_variants", "rows_of", "rows_together", "stacks"]
+
+T = TypeVar("T")
 
 _MOST_TOKENS = 2**15  # in one call; activations of a small transformer's then take some hundred MB
 _MOST_VARIANTS = 64
@@ -69,7 +72,12 @@ def predict_variants(
             yield batch, together
             continue
         for i, (own, _) in enumerate(group):
-            yield own, map_tensors(partial(_rows, of=slice(i * num_rows, (i + 1) * num_rows)), together)
+            yield own, rows_of(together, i * num_rows, num_rows)
+
+
+def rows_of(predictions: T, start: int, number: int) -> T:
+    """Some rows of tensors that lie in mappings, such as predictions by target."""
+    return map_tensors(partial(_rows, of=slice(start, start + number)), predictions)
 
 
 def _rows(values: Tensor, of: slice) -> Tensor:

@@ -45,6 +45,7 @@ class AuditSubject:
         bootstrap: Resamples for the intervals; 0 gives values only.
         confidence: Of the intervals.
         by: Columns of the table whose values are scored one by one.
+        read: The rows, with what was decoded of them before; None: nothing was.
         described: By input column what describes its cells, as far as that was asked.
     """
 
@@ -63,11 +64,14 @@ class AuditSubject:
     bootstrap: int = 1000
     confidence: float = 0.95
     by: tuple[str, ...] = ()
+    read: TableDataset | None = None
     described: dict[str, DescribedColumn] = field(default_factory=dict)
 
     @cached_property
     def dataset(self) -> TableDataset:
         """The rows with their targets; what frozen backbones gave for them comes from the store."""
+        if self.read is not None:
+            return self.read
         dataset = TableDataset(self.table, self.bundle.processor)
         store_for_bundle(self.bundle, [dataset], fill=False)
         return dataset
@@ -82,7 +86,8 @@ class AuditSubject:
         names = list(self.bundle.schema.names)
         if len(names) <= most or self.contributions is None:
             return names[:most]
-        ranked = [column.name for target in self.contributions.targets for column in target.ranked[:most]]
+        targets = self.contributions.targets
+        ranked = [one.name for target in targets for one in [one for one in target.ranked if not one.is_group][:most]]
         return list(dict.fromkeys([*ranked, *names]))[:most]
 
     def input(self, target: Target) -> AuditInput:
