@@ -304,6 +304,6 @@ def test_results_are_short_in_a_session_and_whole_in_a_notebook(run: polysense.R
     assert repr(scores).startswith(f"Scores('{table.name}', {len(predictions)} rows: label accuracy ")
     size = f"{check.num_rows} rows, {len(check.columns)} columns"
     assert repr(check) == f"Check('{check.table}': {size}; it can be trained on)"
-    for result in (run, scores, check):
+    for result in (run, bundle, scores, check):
         assert result._repr_html_().startswith("<pre>")
         assert "label" in result._repr_html_()

@@ -9,6 +9,7 @@ import numpy as np
 
 from polysense.core.cell_parts import Place
 from polysense.core.sample import Sample
+from polysense.escaping import visible
 from polysense.evaluation.part_attribution import MapTest
 
 __all__ = ["CellMap", "ColumnExplanation", "RowExplanation", "TargetExplanation"]
@@ -137,7 +138,7 @@ class TargetExplanation:
         }
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class RowExplanation:
     """One row's predictions, explained.
 
@@ -154,6 +155,10 @@ class RowExplanation:
     sample: Sample
     targets: Sequence[TargetExplanation]
     refused: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        said = "; ".join(f"{each.target}: {each.title} {each.value:.3f}" for each in self.targets)
+        return visible(f"RowExplanation(row {self.row}: {said or 'nothing explained'})")
 
     def record(self) -> dict[str, object]:
         """For a JSON file."""

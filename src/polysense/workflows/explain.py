@@ -11,6 +11,7 @@ from polysense.bundle import Bundle, as_bundle
 from polysense.core.files import named_path, write_text
 from polysense.core.json import JsonValue, json_object, write_json
 from polysense.data.batches.dataset import TableDataset
+from polysense.escaping import preformatted, visible
 from polysense.evaluation.explanation import ExplanationOptions
 from polysense.evaluation.explanation_result import RowExplanation
 from polysense.reports.explanation import explanation_text, render_explanations
@@ -45,7 +46,11 @@ class Explanations:
 
     def __repr__(self) -> str:
         where = "" if self.folder is None else f", {str(self.folder / PAGE)!r}"
-        return f"Explanations({self.table!r}, {len(self.rows)} {'row' if len(self.rows) == 1 else 'rows'}{where})"
+        rows = f"{len(self.rows)} {'row' if len(self.rows) == 1 else 'rows'}"
+        return visible(f"Explanations({self.table!r}, {rows}{where})")
+
+    def _repr_html_(self) -> str:
+        return preformatted(self.text())
 
     def as_json(self) -> JsonValue:
         """Every number."""
