@@ -20,14 +20,14 @@ os.environ["POLYSENSE_PRETRAINED"] = "off"
 # Nor on the features that its cache holds; the folder goes with the process.
 os.environ["POLYSENSE_CACHE"] = tempfile.mkdtemp(prefix="polysense-cache-")
 
-if os.environ.get("POLYSENSE_TYPECHECK", "1") != "0":
-    # Before anything of polysense is imported: every annotated shape and type is checked on every call.
-    # Off (POLYSENSE_TYPECHECK=0) for torch.compile(fullgraph=True), which can't trace the checks, and for timings.
-    from jaxtyping import install_import_hook
-
-    install_import_hook("polysense", "beartype.beartype")
-
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
+
+if os.environ.get("POLYSENSE_TYPECHECK", "1") != "0":
+    # Before anything of polysense is imported: every annotated shape is checked on every call.
+    # Off (POLYSENSE_TYPECHECK=0) for torch.compile(fullgraph=True), which can't trace the checks, and for timings.
+    import shape_checks
+
+    shape_checks.install()
 
 import numpy as np
 import runs
