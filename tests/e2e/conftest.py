@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,3 +30,9 @@ def make_table() -> Callable[..., Path]:
 @pytest.fixture
 def small() -> tuple[str, ...]:
     return SMALL
+
+
+@pytest.fixture(autouse=True)
+def unhurried_audits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an audit of a training of seconds leaves out does not depend on how busy the machine is."""
+    monkeypatch.setattr("polysense.workflows.audit.audit._FEWEST_SECONDS", math.inf)
