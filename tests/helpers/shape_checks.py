@@ -50,6 +50,8 @@ def checked(decorated: Any) -> Any:
     shapes = {name: each for name, each in _annotations(decorated) if _is_shape(each)}
     if not shapes:
         return decorated
+    if any("{" in str(written) for written in decorated.__annotations__.values()):
+        return _jaxtyped(decorated, typechecker=beartype)  # a size is that of an argument, which it alone looks up
 
     typed = types.FunctionType(
         decorated.__code__, decorated.__globals__, decorated.__name__, decorated.__defaults__, decorated.__closure__
