@@ -10,6 +10,7 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from hypothesis import HealthCheck, settings
 from runs import RunOnce
 
 import polysense
+import polysense.presets.estimators as default_models
 from polysense.core.batch import Batch, ColumnBatch, ValueTruth
 from polysense.core.prediction import Prediction
 from polysense.core.registry import modality
@@ -61,6 +63,12 @@ settings.register_profile("polysense", derandomize=True, deadline=None, suppress
 settings.register_profile("search", deadline=None, max_examples=2000, suppress_health_check=_SLOW_MACHINE)
 settings.load_profile("polysense")
 
+
+# The simple models that every recipe has by default are grown in seconds, of which the tests that train would be made up
+# for the most part. `full_simple_models` takes this back where it matters how good they are.
+_FULL = {name: getattr(default_models, name) for name in ("ForestEstimatorConfig", "BoostingEstimatorConfig")}
+default_models.ForestEstimatorConfig = partial(_FULL["ForestEstimatorConfig"], num_trees=10)
+default_models.BoostingEstimatorConfig = partial(_FULL["BoostingEstimatorConfig"], max_iterations=10)
 
 _DEPRECATIONS = ("DeprecationWarning", "PendingDeprecationWarning", "FutureWarning")
 
@@ -120,6 +128,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "real_data" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.real_data)
+
+
+@pytest.fixture
+def full_simple_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forests and boosting of their own size by default."""
+    for name, config in _FULL.items():
+        monkeypatch.setattr(default_models, name, config)
 
 
 @pytest.fixture(autouse=True)

@@ -27,6 +27,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, A
     return done.stdout, json.loads(file.read_text("utf-8"))
 
 
+@pytest.mark.slow
 def test_a_component_is_measured_beside_its_reference(measured: tuple[str, dict[str, Any]]) -> None:
     found = {row["component"]: row for row in measured[1]["rows"]}
     assert set(found) == {"embedding_bag", "fusion concat"}
@@ -40,6 +41,7 @@ def test_a_component_is_measured_beside_its_reference(measured: tuple[str, dict[
     assert found["fusion concat"]["mflops_per_sample"] == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_the_table_has_a_line_for_each_and_says_what_is_left_out(measured: tuple[str, dict[str, Any]]) -> None:
     listed, results = measured
     lines = [line for line in listed.splitlines() if line.startswith("|")]

@@ -82,6 +82,7 @@ def test_a_table_without_a_split_gets_one_by_class_and_unknown_classes_are_not_t
     assert facts["test_rows"] == len(frame.filter(pl.col("split") == "test")) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("metric", "least"), [("accuracy", 0.85), ("r2", 0.7)])
 def test_the_script_learns_and_test_rows_change_nothing_of_it(tmp_path: Path, metric: str, least: float) -> None:
     def load(data: Path, folder: Path) -> pl.DataFrame:

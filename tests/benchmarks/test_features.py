@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pytest
 
 import features
 
 
+@pytest.mark.slow
 def test_a_texts_label_is_told_from_its_words(tmp_path: Path) -> None:
     chance = np.random.default_rng(0)
     labels = ["apple", "pear", "plum"] * 30

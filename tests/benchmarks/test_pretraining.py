@@ -52,6 +52,7 @@ def test_fewer_rows_make_as_many_steps(
     assert benchmark.epochs_for(steps, num_rows, batch_size) == expected
 
 
+@pytest.mark.slow
 def test_it_runs_and_prints_both_sides(
     benchmark: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

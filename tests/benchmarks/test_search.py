@@ -8,6 +8,7 @@ import pytest
 from benchmark_scripts import load
 
 
+@pytest.mark.slow
 def test_the_table_has_every_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     module = load("search")
     module.main(["--rows", "2000", "--dim", "16", "--queries", "30", "--folder", str(tmp_path)])

@@ -20,6 +20,7 @@ def test_the_table_has_numbers_a_category_and_a_text(tmp_path: Path) -> None:
     assert guesses[4].task == "classification"
 
 
+@pytest.mark.slow
 def test_costs_and_failures() -> None:
     cost = table_sizes.measured(["--version"])
     assert cost["seconds"] > 0

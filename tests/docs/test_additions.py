@@ -21,8 +21,13 @@ from package_install import environment, install
 EXAMPLE = ROOT / "examples" / "plugin"
 PAGES = {"docs/add_a_modality.md": "chess", "docs/add_a_task.md": "count"}
 _COMMANDS = """
-import contextlib, io, json, sys
+import contextlib, functools, io, json, sys
+import polysense.presets.estimators as default_models
 from polysense.cli.app import main
+
+# As in tests/conftest.py: simple models of seconds.
+default_models.ForestEstimatorConfig = functools.partial(default_models.ForestEstimatorConfig, num_trees=10)
+default_models.BoostingEstimatorConfig = functools.partial(default_models.BoostingEstimatorConfig, max_iterations=10)
 
 results = []
 for words in json.load(sys.stdin):

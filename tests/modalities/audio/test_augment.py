@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polysense.core.batch import ColumnBatch
@@ -48,6 +48,7 @@ def one_clip(samples: np.ndarray, copies: int) -> ColumnBatch:
     return ColumnBatch(values=clip.expand(copies, 1, -1), lengths=torch.full((copies, 1), len(clip)))
 
 
+@settings(max_examples=12)
 @given(
     st.lists(st.integers(0, 23), min_size=1, max_size=24),
     st.sampled_from([900, 1200, 1201, 4000]),
