@@ -64,8 +64,8 @@ settings.register_profile("search", deadline=None, max_examples=2000, suppress_h
 settings.load_profile("polysense")
 
 
-# The simple models that every recipe has by default are grown in seconds, of which the tests that train would be made up
-# for the most part. `full_simple_models` takes this back where it matters how good they are.
+# The simple models that every recipe has by default take seconds, which would be most of what tests that train do.
+# `full_simple_models` takes this back where it matters how good they are.
 _FULL = {name: getattr(default_models, name) for name in ("ForestEstimatorConfig", "BoostingEstimatorConfig")}
 default_models.ForestEstimatorConfig = partial(_FULL["ForestEstimatorConfig"], num_trees=10)
 default_models.BoostingEstimatorConfig = partial(_FULL["BoostingEstimatorConfig"], max_iterations=10)

@@ -1,9 +1,9 @@
 """Checks the annotated shapes of polysense on every call of a function that has some.
 
-jaxtyping's hook finds the functions; how they are wrapped is lighter than its own way, which binds the arguments of every
-call and checks them twice, with and without what comes back, of functions without a shape as well: two thirds of the
-time of a small training. Here a function without shapes stays as it is (mypy knows its types), and one with shapes is
-checked once, by beartype within a context of jaxtyping, so that a name stands for one size throughout a call.
+jaxtyping's hook finds the functions; how they are wrapped is lighter than its own way, which binds the arguments of
+every call and checks them twice, with and without what comes back, of functions without a shape as well: two thirds of
+the time of a small training. Here a function without shapes stays as it is (mypy knows its types), and one with shapes
+is checked once, by beartype within a context of jaxtyping, so that a name stands for one size throughout a call.
 """
 
 from __future__ import annotations
