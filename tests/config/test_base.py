@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Iterator
 from dataclasses import FrozenInstanceError, dataclass
 from typing import Any, ClassVar, Literal
@@ -113,7 +112,7 @@ def entry_points(group: str, point: Any) -> list[Any]:
 
 @pytest.mark.usefixtures("registry")
 def test_a_third_party_member_is_found_through_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: entry_points(group, Point()))
+    monkeypatch.setattr("polysense.config.base.entry_points", lambda group: entry_points(group, Point()))
     dish = from_dict(DishConfig, {"sauce": {"type": "pesto", "nuts": "cashew"}})
     assert (dish.sauce.type, dish.sauce.nuts) == ("pesto", "cashew")  # type: ignore[attr-defined]
 
@@ -122,7 +121,7 @@ def test_a_third_party_member_is_found_through_its_entry_point(monkeypatch: pyte
 def test_a_broken_third_party_member_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     point = Point()
     monkeypatch.setattr(point, "broken", True, raising=False)
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: entry_points(group, point))
+    monkeypatch.setattr("polysense.config.base.entry_points", lambda group: entry_points(group, point))
     with pytest.raises(ConfigError, match=r"'pesto' of the package polysense-pesto .* no module named imaginary"):
         members("test_sauce")
 

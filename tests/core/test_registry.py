@@ -17,7 +17,7 @@ class Kind:
 def installed(monkeypatch: pytest.MonkeyPatch, value: object) -> None:
     point = importlib.metadata.EntryPoint("smell", "smells.spec:SPEC", "polysense.modality")
     monkeypatch.setattr(importlib.metadata.EntryPoint, "load", lambda self: value)
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [point])
+    monkeypatch.setattr("polysense.core.registry.entry_points", lambda group: [point])
 
 
 def test_an_installed_package_brings_a_spec_or_its_class(monkeypatch: pytest.MonkeyPatch) -> None:

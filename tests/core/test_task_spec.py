@@ -102,7 +102,7 @@ def test_metrics_come_from_entry_points(monkeypatch: pytest.MonkeyPatch) -> None
             return Errors
 
     monkeypatch.setattr(
-        "polysense.core.registry.importlib.metadata.entry_points",
+        "polysense.core.registry.entry_points",
         lambda group: [Point()] if group == "polysense.metric" else [],
     )
     registry.extra_metrics.cache_clear()

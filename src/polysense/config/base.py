@@ -20,7 +20,6 @@ import contextlib
 import fnmatch
 import functools
 import importlib
-import importlib.metadata
 import inspect
 import pkgutil
 import re
@@ -29,6 +28,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from polysense.config.limits import check_limits
+from polysense.core.packages import entry_points
 from polysense.errors import ConfigError
 
 __all__ = ["Config", "Configured", "Family", "describe", "members", "num_registered"]
@@ -135,11 +135,11 @@ def members(family: str) -> dict[str, type[Family]]:
     for home in _homes.pop(family, ()):
         room, *pattern = home.split(".")
         _import_all("polysense", [room, *pattern])
-        for point in importlib.metadata.entry_points(group=f"polysense.{_ROOMS[room]}") if room in _ROOMS else ():
+        for point in entry_points(f"polysense.{_ROOMS[room]}") if room in _ROOMS else ():
             with _blamed(f"the {_ROOMS[room]} {point.name!r}", point.value, point.dist):
                 _import_all(point.module.rpartition(".")[0], pattern[1:])
     result = _families.setdefault(family, {})
-    for point in importlib.metadata.entry_points(group=f"polysense.{family}"):
+    for point in entry_points(f"polysense.{family}"):
         if point.name not in result:
             with _blamed(f"the {family} {point.name!r}", point.value, point.dist):
                 result[point.name] = point.load()

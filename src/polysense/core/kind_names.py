@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import pkgutil
+
+from polysense.core.packages import entry_points
 
 __all__ = ["kind_names"]
 
@@ -21,4 +22,4 @@ def kind_names(kind: str) -> tuple[str, ...]:
     spec = importlib.util.find_spec(home)
     folders = pkgutil.iter_modules(spec.submodule_search_locations if spec is not None else None)
     own = {one.name for one in folders if one.ispkg and importlib.util.find_spec(f"{home}.{one.name}.spec") is not None}
-    return tuple(sorted(own | {point.name for point in importlib.metadata.entry_points(group=f"polysense.{kind}")}))
+    return tuple(sorted(own | {point.name for point in entry_points(f"polysense.{kind}")}))

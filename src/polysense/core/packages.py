@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 import importlib.metadata
+import sys
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
-__all__ = ["lacking", "package_of", "packages_of"]
+__all__ = ["entry_points", "lacking", "package_of", "packages_of"]
+
+
+def entry_points(group: str) -> tuple[importlib.metadata.EntryPoint, ...]:
+    """What the installed packages have in a group. Their files are read once for each path of modules: a recipe asks
+    for some sixty families, and with two hundred packages each reading takes 15 ms."""
+    return tuple(_installed(tuple(sys.path)).select(group=group))
+
+
+@lru_cache(maxsize=4)
+def _installed(path: tuple[str, ...]) -> importlib.metadata.EntryPoints:
+    del path  # that of `importlib.metadata`, too
+    read = importlib.metadata.entry_points()  # before Python 3.12 of another type
+    return importlib.metadata.EntryPoints(point for group in read.groups for point in read.select(group=group))
 
 
 def packages_of(parts: Iterable[object]) -> dict[str, str]:
@@ -17,7 +32,7 @@ def packages_of(parts: Iterable[object]) -> dict[str, str]:
 
 def package_of(module: str) -> importlib.metadata.Distribution | None:
     """The installed package with an entry point in a group `polysense.*` whose top module this is, or holds it."""
-    installed, top = importlib.metadata.entry_points(), module.partition(".")[0]
+    installed, top = _installed(tuple(sys.path)), module.partition(".")[0]
     for group in installed.groups:
         if group.startswith("polysense."):
             for point in installed.select(group=group):

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.metadata
 import importlib.util
 import pkgutil
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from polysense.core.metric import ExtraMetric
 from polysense.core.modality_spec import ModalitySpec
+from polysense.core.packages import entry_points
 from polysense.core.schema import Target
 from polysense.core.task_spec import TaskSpec
 from polysense.errors import ConfigError
@@ -113,7 +113,7 @@ def specs(kind: str, home: str, base: type) -> list[object]:
 def _loaded(kind: str, base: type) -> list[object]:
     """What installed packages have under `polysense.KIND`, each an instance of a base."""
     result: list[object] = []
-    for point in sorted(importlib.metadata.entry_points(group=f"polysense.{kind}"), key=lambda point: point.name):
+    for point in sorted(entry_points(f"polysense.{kind}"), key=lambda point: point.name):
         package = point.dist.name if point.dist else "?"
         try:
             value = point.load()
