@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jaxtyping
-from beartype import beartype
+from beartype import BeartypeConf, beartype
 
 _jaxtyped = jaxtyping.jaxtyped
+_typechecked = beartype(conf=BeartypeConf(violation_type=TypeError))
 
 
 def install() -> None:
@@ -58,7 +59,7 @@ def checked(decorated: Any) -> Any:
     )
     typed.__kwdefaults__, typed.__qualname__ = decorated.__kwdefaults__, decorated.__qualname__
     typed.__module__, typed.__annotations__ = decorated.__module__, shapes
-    typed = beartype(typed)
+    typed = _typechecked(typed)
 
     @functools.wraps(decorated)
     def call(*arguments: Any, **options: Any) -> Any:
