@@ -50,7 +50,6 @@ from polysense.workflows.estimator_fitting import fit_experts, fits_estimators
 from polysense.workflows.expert_weights import ExpertWeights
 from polysense.workflows.feature_reading import FeatureReading, make_read_features
 from polysense.workflows.feature_time import (
-    NumRows,
     keep_num_rows,
     kept_num_rows,
     part_of,
@@ -152,14 +151,12 @@ def train_model(
         if deadline is not None and distributed.world_size == 1 and not (resume and has_checkpoint(folder)):
             seconds = seconds_of_features(data.train, config.seed, partial(store, progress=False))
             num_validation, num_test = (len(tables.get(part, ())) for part in ("validation", "test"))
-            numbers = NumRows()
-            if seconds > 0:
-                train = data.train
-                numbers = store_in_time(
-                    deadline, len(train), num_validation, num_test, seconds,
-                    lambda chosen: store([part_of(train, chosen)], progress=progress),
-                    seed=config.seed, views=recipe.data.views or 0,
-                )  # fmt: skip
+            train = data.train
+            numbers = store_in_time(
+                deadline, len(train), num_validation, num_test, seconds,
+                lambda chosen: store([part_of(train, chosen)], progress=progress),
+                seed=config.seed, views=recipe.data.views or 0,
+            )  # fmt: skip
             data = data.sampled(numbers, config.seed)
             if save and (numbers.train < len(tables["train"]) or numbers.validation < num_validation):
                 keep_num_rows(folder, numbers)
