@@ -1,9 +1,10 @@
-"""Time and memory of `check`, `train` (one epoch) and `predict` by a table's rows.
+"""Time and memory of `check`, `train` (one epoch) and `predict` by a table's rows, and by its columns.
 
-    python benchmarks/table_sizes.py --rows 10000 1000000 --output table_sizes.json
+    python benchmarks/table_sizes.py --rows 1000 10000 100000 1000000 --columns 20 200 2000 --output table_sizes.json
 
-A made table of two numbers, a category, a short text and a class; each command is a process of its own, of which the
-system tells the processor time and the peak memory. What grows faster than the rows is to be mended.
+Made tables: of two numbers, a category, a short text and a class; and of 500 rows of many numbers and a class. Each
+command is a process of its own, of which the system tells the processor time and the peak memory. What grows faster
+than rows or columns is to be mended. `size_plot.py` draws what was measured.
 """
 
 from __future__ import annotations
@@ -47,6 +48,13 @@ def made_table(rows: int) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
+def made_wide_table(columns: int, rows: int = 500) -> pl.DataFrame:
+    """Numbers, and a class that the first two decide."""
+    values = np.round(np.random.default_rng(0).normal(size=(rows, columns)), 3)
+    numbers = {f"x{i}": values[:, i] for i in range(columns)}
+    return pl.DataFrame({**numbers, "label": np.array(["low", "high"])[(values[:, 0] + values[:, 1] > 0).astype(int)]})
+
+
 def measured(arguments: list[str]) -> dict[str, float]:
     """Wall seconds, processor seconds and peak bytes of one command."""
     start = time.perf_counter()
@@ -64,24 +72,27 @@ def measured(arguments: list[str]) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 1_000_000])
+    parser.add_argument("--rows", type=int, nargs="*", default=[10_000, 1_000_000])
+    parser.add_argument("--columns", type=int, nargs="*", default=[])
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
+    tables = [("rows", number, made_table) for number in options.rows]
+    tables += [("columns", number, made_wide_table) for number in options.columns]
     results = []
-    for rows in options.rows:
+    for by, number, make in tables:
         folder = Path(tempfile.mkdtemp(prefix="table_sizes_"))
         table, run = str(folder / "table.csv"), str(folder / "run")
-        made_table(rows).write_csv(table)
+        make(number).write_csv(table)
         commands = {
             "check": ["check", table, "--target", "label"],
             "train": ["train", table, "--target", "label", "--preset", "fast", "-o", run, *SETTINGS],
             "predict": ["predict", run, table, "-o", str(folder / "predictions.csv")],
         }
         for name, arguments in commands.items():
-            result = {"rows": rows, "command": name, **measured([*arguments, "-q"])}
+            result = {by: number, "command": name, **measured([*arguments, "-q"])}
             results.append(result)
             print(
-                f"| {name} | {rows:,} | {result['processor']:.0f} s | {result['seconds']:.0f} s "
+                f"| {name} | {number:,} {by} | {result['processor']:.0f} s | {result['seconds']:.0f} s "
                 f"| {result['peak'] / 2**30:.2f} GiB |",
                 flush=True,
             )

@@ -20,6 +20,12 @@ def test_the_table_has_numbers_a_category_and_a_text(tmp_path: Path) -> None:
     assert guesses[4].task == "classification"
 
 
+def test_a_wide_table_has_numbers_of_which_two_decide() -> None:
+    frame = table_sizes.made_wide_table(20)
+    assert frame.shape == (500, 21)
+    assert ((frame["x0"] + frame["x1"] > 0) == (frame["label"] == "high")).all()
+
+
 @pytest.mark.slow
 def test_costs_and_failures() -> None:
     cost = table_sizes.measured(["--version"])
