@@ -79,8 +79,8 @@ def test_a_text_that_was_cut_ends_where_it_was_cut() -> None:
     way = task("generation").explained
     assert not isinstance(way, Unsupported)
     for ids in ([5, 6, 2, 0, 0], [5, 6], [5, 6, 0, 0]):
-        assert way.cell(TARGET, {"values": np.array([ids])}, 0).tolist() == [1, 5, 6, 2]
-    assert way.cell(TARGET, {"values": np.zeros((1, 0), dtype=np.int64)}, 0).tolist() == [1, 2]
+        assert way.cell(TARGET, {"values": np.array([ids])}, 0, {}).tolist() == [1, 5, 6, 2]
+    assert way.cell(TARGET, {"values": np.zeros((1, 0), dtype=np.int64)}, 0, {}).tolist() == [1, 2]
 
 
 def test_a_head_that_scores_nothing_is_refused_by_name() -> None:
