@@ -43,7 +43,7 @@ def test_the_answer_as_a_cell_has_the_whole_column_and_no_padding() -> None:
     way = task("tagging").explained
     assert not isinstance(way, Unsupported)
     records = np.array([[[0, 6, -1, 0], [1, 3, 0, 0.9], [4, 6, 1, 0.8], [-1, -1, -1, -1]]], dtype=np.float32)
-    cell = way.cell(TARGET, {"values": records}, 0)
+    cell = way.cell(TARGET, {"values": records}, 0, {})
     assert cell.tolist() == [[0, 6, -1], [1, 3, 0], [4, 6, 1]]
     assert way.choices(TARGET) == ("all segments",)
     likelihood = np.array([[-3.0, 5.0, 6.0], [0.0, 0.0, 0.0]])
