@@ -242,10 +242,10 @@ def _write(
 
 
 def _add(archive: tarfile.TarFile, part: _Part) -> None:
-    info = tarfile.TarInfo(part.name)
+    info, media = tarfile.TarInfo(part.name), part.content
     info.size, info.mode = part.num_bytes, 0o644
     try:
-        source = part.content.open() if isinstance(part.content, Media) else BytesIO(part.content)
+        source = media.open() if isinstance(media, Media) else BytesIO(media)
         with source as file:
             archive.addfile(info, cast(BinaryIO, file))
     except DecodeError as error:
