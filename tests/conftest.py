@@ -130,11 +130,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.real_data)
 
 
-@pytest.fixture
-def full_simple_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forests and boosting of their own size by default."""
-    for name, config in _FULL.items():
-        monkeypatch.setattr(default_models, name, config)
+@pytest.fixture(scope="module")
+def full_simple_models() -> Iterator[None]:
+    """Forests and boosting of their own size by default, in the rest of a module."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, config in _FULL.items():
+            patch.setattr(default_models, name, config)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,8 @@ from polysense.training.distributed import Distributed
 from polysense.training.time_plan import Deadline
 from polysense.workflows.estimator_fitting import fit_estimators
 
+pytestmark = pytest.mark.usefixtures("full_simple_models")  # their sizes decide how long they are expected to take
+
 OVERRIDES = ["model.width=16", "training.tensorboard=false", "evaluation.bootstrap=50", "data.num_workers=0"]
 
 
@@ -32,7 +34,7 @@ def table_of(num_rows: int) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> polysense.Run:
+def run(full_simple_models: None, tmp_path_factory: pytest.TempPathFactory) -> polysense.Run:
     return polysense.fit(
         table_of(60), target="label", output=tmp_path_factory.mktemp("run") / "run", progress=False,
         overrides=[*OVERRIDES, "training.epochs=1", "evaluation.contribution=false"],
