@@ -189,7 +189,19 @@ def test_the_first_step_is_no_measure() -> None:
     assert pace.elapsed == 28
     assert pace.is_measured(epochs=0, available=560.0)
     assert not pace.is_measured(epochs=0, available=660.0)
-    assert pace.is_measured(epochs=1, available=1e6)
+    assert pace.is_measured(epochs=1, available=560.0)
+    assert not pace.is_measured(epochs=2, available=1e6)
+    assert pace.is_measured(epochs=3, available=1e6)
+    assert pace.is_measured(epochs=1, available=None)
+
+
+def test_the_first_validation_is_no_measure_of_the_others() -> None:
+    pace = Pace(Clock())
+    for seconds in (16.0, 1.0, 3.0):
+        pace.validated(seconds)
+    assert pace.seconds_per_predicted_row(1) == 3.0
+    pace.validated(1.0)
+    assert pace.seconds_per_predicted_row(1) == pytest.approx(5 / 3)
 
 
 def test_a_schedule_is_laid_over_what_is_planned() -> None:
@@ -212,16 +224,16 @@ def planned(monkeypatch: pytest.MonkeyPatch, steps: Sequence[int]) -> None:
 
 
 def test_a_run_has_the_epochs_that_fit(make_trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    planned(monkeypatch, [5, 5, 3])
+    planned(monkeypatch, [5, 5, 5, 5, 3])
     said, model = Said(), ToyModel()
     result = make_trainer(model=model, validate=validate, epochs=20, time="1h", callbacks=[said, Checkpointing()]).fit()
-    assert (result.epochs, result.steps, result.stop_reason) == (3, 13, None)
+    assert (result.epochs, result.steps, result.stop_reason) == (5, 23, None)
     assert result.history[-1]["validation"] is not None, "the last epoch is validated"
     assert result.history[-1]["lr"] < 5e-5, "the schedule ends where the run does"
     (text,) = said.texts
-    assert text.startswith("2.6 of 20 epochs fit into 1 h: about ")
+    assert text.startswith("4.6 of 20 epochs fit into 1 h: about ")
     _, state = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.safetensors")
-    assert state["plan"] == {"time": 3600.0, "epochs": 20, "steps": [5, 5, 3]}
+    assert state["plan"] == {"time": 3600.0, "epochs": 20, "steps": [5, 5, 5, 5, 3]}
 
 
 class Killed(BaseException):
@@ -237,11 +249,11 @@ class At(Callback):
             raise Killed
 
 
-@pytest.mark.parametrize("killed", [7, 10, 12])
+@pytest.mark.parametrize("killed", [17, 20, 22])
 def test_a_resumed_run_keeps_its_plan(
     make_trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: int
 ) -> None:
-    planned(monkeypatch, [5, 5, 3])
+    planned(monkeypatch, [5, 5, 5, 5, 3])
     straight, resumed = ToyModel(), ToyModel(seed=9)
     config: dict[str, Any] = {"validate": validate, "epochs": 20, "time": "1h"}
     make_trainer(tmp_path / "a", model=straight, callbacks=[Checkpointing()], **config).fit()
@@ -255,11 +267,11 @@ def test_a_resumed_run_keeps_its_plan(
 
 
 def test_more_time_plans_anew(make_trainer: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    planned(monkeypatch, [5, 5])
-    make_trainer(validate=validate, epochs=20, time="1h").fit()
-    planned(monkeypatch, [5, 5, 5, 5])
+    planned(monkeypatch, [5] * 4)
+    assert make_trainer(validate=validate, epochs=20, time="1h").fit().epochs == 4
+    planned(monkeypatch, [5] * 6)
     result = make_trainer(validate=validate, epochs=20, time="2h").fit(resume=True)
-    assert result.epochs == 4
+    assert result.epochs == 6
 
 
 def test_a_run_without_a_limit_says_how_long_it_takes(make_trainer: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ __all__ = [
 _SHARE_OF_MEASURING = 0.05
 _SHARE_OF_FEATURES, _FEWEST_ROWS = 0.5, 32
 _SHARE_OF_LOOKING = 0.08  # of the time, after which slowness is measured again
-_FEWEST_STEPS = 3
+_FEWEST_STEPS, _FEWEST_EPOCHS = 3, 3
 _FEWEST_PART = 0.1  # of an epoch, that is worth being trained on
 _LEAST_TOLD = 2.0  # seconds of a run without a limit
 _MARGIN = 0.03  # of all the time
@@ -272,7 +272,8 @@ class Pace:
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self.now = now
         self.steps = self.rows = self.validations = 0
-        self.first_step = self.validation_seconds = self.since_first = self._last_validation = 0.0
+        self.first_step = self.validation_seconds = self.since_first = 0.0
+        self._first_validation = self._last_validation = 0.0
         self._started = now()
         self._marked = 0, 0.0
 
@@ -290,6 +291,8 @@ class Pace:
         """Counts a validation."""
         self.validation_seconds += seconds
         self._last_validation = seconds
+        if not self.validations:
+            self._first_validation = seconds
         self.validations += 1
 
     def mark(self) -> None:
@@ -314,18 +317,23 @@ class Pace:
         return max(recent, self.seconds_per_step)
 
     def seconds_per_predicted_row(self, validation_rows: int) -> float:
-        """Measured, of the last validation if that was slower; else from the steps: going forward alone takes a third,
-        and half is on the safe side."""
+        """Measured, of the last validation if that was slower than they are on average, without the first one, which
+        warms up; before any from the steps: going forward alone takes a third, and half is on the safe side."""
         if self.validations and validation_rows:
-            return max(self.validation_seconds / self.validations, self._last_validation) / validation_rows
+            others = (self.validation_seconds - self._first_validation) / max(1, self.validations - 1)
+            return max(others, self._last_validation) / validation_rows
         return 0.5 * self.since_first / self.rows if self.rows else 0.0
 
     def is_measured(self, *, epochs: int, available: float | None) -> bool:
-        """Whether enough is known: an epoch, or some steps that took long enough."""
-        if epochs > 0:
+        """Whether enough is known: some epochs, or one or some steps that took long enough.
+
+        The first epoch of a small table is mostly what is done once, and a plan is never made longer: after it alone a
+        minute had room for 38 epochs of which many more fit.
+        """
+        if epochs >= (1 if available is None else _FEWEST_EPOCHS):
             return True
         least = _SECONDS_OF_ESTIMATE if available is None else _SHARE_OF_MEASURING * available
-        return self.steps > _FEWEST_STEPS and self.elapsed >= least
+        return (epochs > 0 or self.steps > _FEWEST_STEPS) and self.elapsed >= least
 
 
 def steps_that_fit(
