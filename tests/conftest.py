@@ -24,11 +24,12 @@ os.environ["POLYSENSE_CACHE"] = tempfile.mkdtemp(prefix="polysense-cache-")
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 
 if os.environ.get("POLYSENSE_TYPECHECK", "1") != "0":
-    # Before anything of polysense is imported: every annotated shape is checked on every call.
+    # Before anything of polysense is imported: every annotated shape is checked on every call; with
+    # POLYSENSE_TYPECHECK=all every annotated type too, which takes twice the time.
     # Off (POLYSENSE_TYPECHECK=0) for torch.compile(fullgraph=True), which can't trace the checks, and for timings.
     import shape_checks
 
-    shape_checks.install()
+    shape_checks.install(everything=os.environ.get("POLYSENSE_TYPECHECK") == "all")
 
 import numpy as np
 import runs

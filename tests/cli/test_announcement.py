@@ -10,6 +10,7 @@ import pytest
 
 from polysense.cli import announcement
 from polysense.cli.announcement import first_line
+from polysense.errors import ConfigError
 
 
 def test_a_small_table_is_counted(tmp_path: Path) -> None:
@@ -20,6 +21,8 @@ def test_a_small_table_is_counted(tmp_path: Path) -> None:
     assert "to predict label" in line
     assert "usually up to 4 minutes on two cores" in line
     assert "in 25s at most" in first_line(path, ["label"], "25s")
+    with pytest.raises(ConfigError, match="time: found '10x', expected a duration"):
+        first_line(path, ["label"], "10x")
 
 
 def test_a_large_table_is_estimated_from_its_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

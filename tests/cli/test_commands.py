@@ -185,7 +185,7 @@ def test_shards_says_what_was_written(api: FakeApi, capsys: pytest.CaptureFixtur
     ((name, arguments, options),) = api.calls
     assert (name, arguments) == ("write_shards", (Path("t.csv"), Path("out")))
     assert (options["max_bytes"], options["max_rows"], options["root"]) == (300_000_000, 5, None)
-    assert "wrote 3 rows with the files of photo to 1 shards in out, 10 KiB" in capsys.readouterr().out
+    assert "wrote 3 rows with the files of photo to 1 shard in out, 10 KiB" in capsys.readouterr().out
 
 
 def test_check_fails_where_training_would(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,9 +23,14 @@ _jaxtyped = jaxtyping.jaxtyped
 _typechecked = beartype(conf=BeartypeConf(violation_type=TypeError))
 
 
-def install() -> None:
-    """To be called before anything of polysense is imported."""
-    jaxtyping.jaxtyped = jaxtyped  # the name by which the decorators that the hook writes are looked up
+def install(*, everything: bool = False) -> None:
+    """To be called before anything of polysense is imported.
+
+    Args:
+        everything: Whether types without shapes are checked too, as jaxtyping does it.
+    """
+    if not everything:
+        jaxtyping.jaxtyped = jaxtyped  # the name by which the decorators that the hook writes are looked up
     jaxtyping.install_import_hook("polysense", "beartype.beartype")
 
 

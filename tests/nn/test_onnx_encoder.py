@@ -25,8 +25,6 @@ from polysense.modalities.text.record import TextColumn, TextRequirements
 from polysense.nn import onnx_file
 from polysense.nn.onnx_encoder import OnnxConfig
 
-pytest.importorskip("onnxruntime")
-
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
 
 

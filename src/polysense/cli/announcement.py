@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from polysense.core.duration import parse_duration
 from polysense.escaping import visible
 
 __all__ = ["first_line"]
@@ -28,8 +29,13 @@ def first_line(source: str | Path, targets: Sequence[str], time: str | None) -> 
     Args:
         source: What the command was given: a table's path, a recipe's, or another.
         targets: What is to be predicted, where the command names it.
-        time: As `--time` has it.
+        time: As `--time` has it, or a preset that is a time.
+
+    Raises:
+        ConfigError: The time is none.
     """
+    if time is not None:
+        parse_duration(time, "time")
     path = Path(source)
     if not path.is_file():  # which is an error, or a data set's name
         return ""

@@ -162,7 +162,7 @@ def test_a_damaged_archive_is_an_error_and_never_a_crash(tmp_path: Path) -> None
     _, _, archive = scan(damaged(tmp_path, {0: with_checksum(header)}))
     assert archive.end_note == "ends within a header at byte 0"
     (tmp_path / "empty.tar").touch()
-    with pytest.raises(DecodeError, match="is no tar archive: is empty"):
+    with pytest.raises(DecodeError, match="is no tar archive: it is empty"):
         scan(tmp_path / "empty.tar")
 
 
@@ -179,13 +179,13 @@ def test_what_is_no_plain_file_is_left_out(tmp_path: Path) -> None:
     members, left_out, _ = scan(path)
     assert [member.name for member in members] == ["1.png"]
     assert [why for _, why in left_out] == [
-        "is a link", "is a link", "is a device", "is a pipe", "its name leads out of the archive"
+        "it is a link", "it is a link", "it is a device", "it is a pipe", "its name leads out of the archive"
     ]  # fmt: skip
     sparse = bytearray(tar(tmp_path / "s.tar", {"s.png": b"z"}).read_bytes()[:512])
     sparse[156:157] = b"S"
     path.write_bytes(with_checksum(sparse) + bytes(512) + content)
     members, left_out, _ = scan(path)
-    assert left_out[0] == ("s.png", "is stored sparse")
+    assert left_out[0] == ("s.png", "it is stored sparse")
     assert [member.name for member in members] == ["1.png"]
 
 

@@ -48,16 +48,27 @@ def one_clip(samples: np.ndarray, copies: int) -> ColumnBatch:
     return ColumnBatch(values=clip.expand(copies, 1, -1), lengths=torch.full((copies, 1), len(clip)))
 
 
-@settings(max_examples=12)
-@given(
+in_any_company = given(
     st.lists(st.integers(0, 23), min_size=1, max_size=24),
     st.sampled_from([900, 1200, 1201, 4000]),
     st.integers(0, 2**60),
     st.integers(0, 99),
 )
+
+
+@settings(max_examples=12)
+@in_any_company
 def test_a_clip_is_varied_alike_in_any_company_and_padding(
     chosen: list[int], padded_to: int, seed: int, epoch: int
 ) -> None:
+    for config in (AudioTransformConfig(probability=0.9), EVERYTHING):
+        check_company(config, chosen, padded_to, seed, epoch)
+
+
+@pytest.mark.slow
+@settings(max_examples=100)
+@in_any_company
+def test_a_clip_is_varied_alike_in_many_companies(chosen: list[int], padded_to: int, seed: int, epoch: int) -> None:
     for config in (AudioTransformConfig(probability=0.9), EVERYTHING):
         check_company(config, chosen, padded_to, seed, epoch)
 

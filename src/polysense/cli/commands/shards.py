@@ -55,9 +55,9 @@ def shards(
         })  # fmt: skip
         return
     files = f" with the files of {', '.join(result.columns)}" if result.columns else ""
-    before = len(result.shards) - result.num_new
+    before, shards_of = len(result.shards) - result.num_new, "shard" if len(result.shards) == 1 else "shards"
     more = f" ({before} of them were there)" if before else ""
     console.write(
-        f"wrote {result.num_rows:,} rows{files} to {len(result.shards)} shards in {output}, "
+        f"wrote {result.num_rows:,} rows{files} to {len(result.shards)} {shards_of} in {output}, "
         f"{spell_bytes(result.num_bytes)}{more}"
     )

@@ -161,7 +161,8 @@ def train(
         {"--epochs": epochs, "--seed": seed, "--device": device, "--batch-size": batch_size}, changes
     )
     columns = parse_columns(column)
-    if not resume and (line := first_line(source, target or (), time)):
+    limit = preset if time is None and preset[:1].isdigit() else time
+    if not resume and (line := first_line(source, target or (), limit)):
         get_logger("polysense.workflows").info("%s", line)
 
     from polysense import api

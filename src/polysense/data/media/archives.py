@@ -35,7 +35,7 @@ _MAX_RECORD = 2**20  # of an extended header: names and such; a crafted one stat
 _MAX_NAME = 4096  # characters, as of any path
 _REGULAR = frozenset(b"\x0007")  # NUL, 0 and 7
 _EXTENDED, _GLOBAL, _LONG_NAME, _LONG_LINK, _SPARSE, _FOLDER = b"xgLKS5"
-_WITHOUT_DATA = dict(zip(b"12346", ("is a link", "is a link", "is a device", "is a device", "is a pipe"), strict=True))
+_WITHOUT_DATA = dict(zip(b"12346", ("a link", "a link", "a device", "a device", "a pipe"), strict=True))
 _OUT = "its name leads out of the archive"
 _FILL = 20 * _BLOCK  # what archives are filled up to with zeros
 
@@ -194,7 +194,7 @@ def _walk(file: BinaryIO, size: int, members: list[Member], left_out: list[LeftO
         header = file.read(_BLOCK)
         if len(header) < _BLOCK:
             if not at:
-                raise DecodeError(f"is no tar archive: {'is empty' if not header else _what(header)}")
+                raise DecodeError(f"is no tar archive: {'it is empty (0 bytes)' if not header else _what(header)}")
             return f"ends within a header at byte {at:,}" if header else "ends without the mark of an archive's end"
         if not header.strip(b"\0"):
             return _after_end(file, at)
@@ -213,11 +213,11 @@ def _walk(file: BinaryIO, size: int, members: list[Member], left_out: list[LeftO
         name = stated.get("path") or _short_name(header)
         if "size" in stated:
             num_bytes = _stated_size(stated["size"], at)
-        why = _WITHOUT_DATA.get(kind, "")
+        why = f"it is {_WITHOUT_DATA[kind]}" if kind in _WITHOUT_DATA else ""
         if kind == _SPARSE or "sparse" in stated:
-            why, start = "is stored sparse", _after_sparse(file, header, start)
+            why, start = "it is stored sparse", _after_sparse(file, header, start)
         elif kind not in _REGULAR and kind != _FOLDER and not why:
-            why = f"is of the type {chr(kind)!r}"
+            why = f"it is of the type {chr(kind)!r}"
         at = start + (0 if kind in _WITHOUT_DATA or kind == _FOLDER else _padded(num_bytes))
         stated = {}
         if kind == _FOLDER or (not why and name.endswith("/")):

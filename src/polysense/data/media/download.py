@@ -28,16 +28,15 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from polysense.core.files import write_bytes, write_text
 from polysense.core.logs import get_logger
-from polysense.core.machine import bytes_variable, cache_folder, max_cache_bytes, seconds_variable
-from polysense.data.media.kept_files import make_room
+from polysense.core.machine import max_cache_bytes, seconds_variable
+from polysense.data.media.kept_files import downloads_folder, make_room, most_bytes_of_file
 from polysense.errors import DecodeError
 
 __all__ = ["Downloads", "downloads", "is_public", "is_url"]
 
 _log = get_logger("polysense.data.media")
 
-_MOST, _SECONDS = "POLYSENSE_DOWNLOAD_BYTES", "POLYSENSE_DOWNLOAD_SECONDS"
-_DEFAULT_MOST, _DEFAULT_SECONDS = 256 * 2**20, 60.0
+_SECONDS, _DEFAULT_SECONDS = "POLYSENSE_DOWNLOAD_SECONDS", 60.0
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 5
 _LONGEST_URL = 4096
@@ -108,10 +107,8 @@ class Downloads:
         resolve: Callable[[str, int], Sequence[str]] = _resolved,
         allows: Callable[[Address], bool] = is_public,
     ) -> None:
-        if folder is None:
-            folder = cache_folder() / "downloads"
-        self.folder = folder
-        self._most = bytes_variable(_MOST, _DEFAULT_MOST) if most_bytes is None else most_bytes
+        self.folder = downloads_folder() if folder is None else folder
+        self._most = most_bytes_of_file() if most_bytes is None else most_bytes
         self._seconds = seconds_variable(_SECONDS, _DEFAULT_SECONDS) if seconds is None else seconds
         self._all = max_cache_bytes() if all_bytes is None else all_bytes
         self._resolve, self._allows = resolve, allows

@@ -6,7 +6,23 @@ import contextlib
 import os
 from pathlib import Path
 
-__all__ = ["make_room"]
+from polysense.core.machine import bytes_variable, cache_folder
+
+__all__ = ["downloads_folder", "make_room", "most_bytes_of_file"]
+
+
+def downloads_folder() -> Path:
+    """Where files that cells name by an address are kept by default."""
+    return cache_folder() / "downloads"
+
+
+def most_bytes_of_file() -> int:
+    """$POLYSENSE_DOWNLOAD_BYTES, else 256 MiB: what a file that a cell names by an address may have.
+
+    Raises:
+        ConfigError: The variable holds no number.
+    """
+    return bytes_variable("POLYSENSE_DOWNLOAD_BYTES", 256 * 2**20)
 
 
 def make_room(folder: Path, num_bytes: int, most_bytes: int) -> None:

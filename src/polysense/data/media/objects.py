@@ -24,15 +24,14 @@ from polysense.core.addresses import OBJECTS, address
 from polysense.core.error_text import first_line
 from polysense.core.files import replacing
 from polysense.core.logs import get_logger
-from polysense.core.machine import bytes_variable, cache_folder, max_cache_bytes
-from polysense.data.media.kept_files import make_room
+from polysense.core.machine import max_cache_bytes
+from polysense.data.media.kept_files import downloads_folder, make_room, most_bytes_of_file
 from polysense.errors import DecodeError
 
 __all__ = ["Objects", "objects"]
 
 _log = get_logger("polysense.data.media")
 
-_MOST, _DEFAULT_MOST = "POLYSENSE_DOWNLOAD_BYTES", 256 * 2**20
 _LONGEST = 4096
 _SUFFIX = re.compile(r"(\.[a-z0-9]{1,8})?\.[a-z0-9]{1,8}$")
 _WAITS = (0.5, 2.0)  # seconds before a second and a third try
@@ -65,8 +64,8 @@ class Objects:
         all_bytes: int | None = None,
         waits: tuple[float, ...] = _WAITS,
     ) -> None:
-        self.folder = (cache_folder() / "downloads" if folder is None else folder) / "files"
-        self._most = bytes_variable(_MOST, _DEFAULT_MOST) if most_bytes is None else most_bytes
+        self.folder = (downloads_folder() if folder is None else folder) / "files"
+        self._most = most_bytes_of_file() if most_bytes is None else most_bytes
         self._all = max_cache_bytes() if all_bytes is None else all_bytes
         self._waits = waits
         self._known: dict[str, Path] = {}

@@ -152,7 +152,7 @@ class _Reader:
         """One more shard: where it lies, how cells name it, and how messages do."""
         members, left_out, archive = scan(path)
         for name, why in left_out:
-            self._say(f"a member can't be read since it {why.replace('it ', '')}", f"{file_name}: {name!r}")
+            self._say(f"a member can't be read since {why}", f"{file_name}: {name!r}")
         if archive.end_note:
             self._say("an archive is not whole", f"{file_name} {archive.end_note}")
         rows: dict[str, list[tuple[str, Member]]] = {}
