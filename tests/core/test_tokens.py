@@ -36,7 +36,7 @@ def test_a_wrong_shape_is_refused() -> None:
     reason="POLYSENSE_TYPECHECK=0 switches off what this is about",
 )
 def test_the_shapes_in_signatures_are_checked_in_tests() -> None:
-    with pytest.raises(TypeError, match="parameter '?keep"):
+    with pytest.raises(TypeError, match=r"parameter '?keep"):
         make().masked(torch.ones(2, 1, dtype=torch.bool))
 
 

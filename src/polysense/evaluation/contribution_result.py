@@ -8,12 +8,14 @@ from enum import StrEnum
 from typing import Any
 
 from polysense.core.json import json_object
+from polysense.core.spelling import enumerated
 from polysense.core.task_spec import Measure
 from polysense.evaluation.bootstrap import Interval
 
 __all__ = [
     "FEWEST_ROWS",
     "MARGIN",
+    "MOST_NAMES",
     "Addition",
     "ColumnContribution",
     "Contributions",
@@ -28,6 +30,9 @@ __all__ = [
 
 FEWEST_ROWS = 10
 """A bootstrap of fewer knows too few values: of 2 rows its interval misses the truth every other time."""
+
+MOST_NAMES = 8
+"""Columns that a sentence names; of more it says how many."""
 
 MARGIN = 0.01
 """What is too small to matter: a percentage point of a share, .01 of R2, .01 nats."""
@@ -125,7 +130,7 @@ class ColumnContribution:
             return f"by its drop of the {self.by.label} ({amount(self.by, drop.value)}{between})"
         if self.stands_in_for:
             adds, replaces = ("add", "replace") if self.is_group else ("adds", "replaces")
-            return f"{adds} nothing measurable to {_listing(self.stands_in_for)}, but {replaces} it where missing"
+            return f"{adds} nothing measurable to {enumerated(self.stands_in_for)}, but {replaces} it where missing"
         if self.verdict is Verdict.HELPS and not self.gain_of_only_this[measure].low > 0:
             return f"{'help' if self.is_group else 'helps'} only together with others"
         if self.verdict is Verdict.INCONCLUSIVE and self.rows_to_tell is not None:
@@ -299,7 +304,7 @@ class TargetContributions:
             most = " most" if others else ""
             part = f"{_named(best)} {'help' if best.is_group else 'helps'}{most} ({_lost(best)}{_between(best)})"
             then = [f"{_named(other)} ({_lost(other)})" for other in others]
-            parts.append(part + (f", then {_listing(then)}" if then else ""))
+            parts.append(part + (f", then {enumerated(then, MOST_NAMES)}" if then else ""))
         elif of[Verdict.REDUNDANT]:
             parts.append("no column is missed as long as the others are there")
         else:
@@ -313,7 +318,7 @@ class TargetContributions:
         ):
             if columns := of[verdict]:
                 are = many if len(columns) > 1 or columns[0].is_group else one
-                parts.append(f"{_listing([_named(each) for each in columns])} {are}")
+                parts.append(f"{enumerated([_named(each) for each in columns], MOST_NAMES)} {are}")
         return " ".join(filter(None, [f"{self.target}: {'; '.join(parts)}.", self._of_groups()]))
 
     def _of_groups(self) -> str:
@@ -384,7 +389,3 @@ def _named(column: ColumnContribution) -> str:
     if column.is_group:
         return f"{column.name} together"
     return column.name if column.name.lower() == column.modality else f"{column.name} ({column.modality})"
-
-
-def _listing(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -16,10 +16,12 @@ from typing import Any
 from polysense.core.json import json_object
 from polysense.core.metric import Metric
 from polysense.core.schema import Target
+from polysense.core.spelling import enumerated
 from polysense.evaluation.baselines import CONSTANT, SHUFFLED, UNIMODAL_ENSEMBLE, baseline_name, column_of_unimodal
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.contribution_result import (
     FEWEST_ROWS,
+    MOST_NAMES,
     ColumnContribution,
     Contributions,
     TargetContributions,
@@ -145,10 +147,10 @@ class TargetVerdict:
         ):
             each = [rival.beside for rival in self.rivals if rival.outcome is outcome]
             if each:
-                parts.append(f"{words} {_listing(each)}")
+                parts.append(f"{words} {enumerated(each)}")
         unclear = [rival.words for rival in self.rivals if rival.outcome is Outcome.NO_CLAIM]
         if unclear:
-            parts.append(f"no claim beside {_listing(unclear)}, since there are no intervals")
+            parts.append(f"no claim beside {enumerated(unclear)}, since there are no intervals")
         return f"{head}: {'; '.join(parts)}." if parts else f"{head}."
 
     def caveats(self) -> list[str]:
@@ -165,7 +167,7 @@ class TargetVerdict:
             )
         best = [rival for rival in self.rivals if rival.of_many > 1]
         if best:
-            kinds = _listing([rival.rival.value.removeprefix("the ") for rival in best])
+            kinds = enumerated([rival.rival.value.removeprefix("the ") for rival in best])
             results.append(f"The {kinds} {'is' if len(best) == 1 else 'are'} chosen on these rows, which favors it.")
         return results
 
@@ -369,7 +371,10 @@ def _column_steps(contribution: TargetContributions) -> list[str]:
 
 def _step(verdict: Verdict, columns: Sequence[ColumnContribution], contribution: TargetContributions) -> str:
     """What to do about some columns of one verdict."""
-    names, is_one = _listing([column.name for column in columns]), len(columns) == 1 and not columns[0].is_group
+    names, is_one = (
+        enumerated([column.name for column in columns], MOST_NAMES),
+        len(columns) == 1 and not columns[0].is_group,
+    )
     adds = f"{names} {'adds' if is_one else 'add'} {_drops(columns, contribution)}: {_SAID[verdict]}"
     drop = "drop it" if is_one else "drop them" if len(columns) == 1 else "drop one after the other"
     if verdict is not Verdict.INCONCLUSIVE:
@@ -419,10 +424,6 @@ def _by(rival: RivalScore) -> str:
     """By how much the better of both is better."""
     gain = _turned(rival.gain) if rival.outcome is Outcome.WORSE else rival.gain
     return f"by {rounded(gain.value)}{_between(gain)}"
-
-
-def _listing(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _two_digits(number: int) -> int:

@@ -14,6 +14,7 @@ from polysense.core.json import parse_json, write_json, write_json_lines
 from polysense.core.logs import get_logger
 from polysense.core.registry import task
 from polysense.core.sample import Unreadable
+from polysense.core.spelling import enumerated
 from polysense.core.wrapping import wrapped
 from polysense.data.batches.dataset import TableDataset
 from polysense.data.tables.sources import Table
@@ -351,7 +352,7 @@ def _chose(run: Run, split: str) -> str:
     chosen = ["the epoch"] if run.training.best_epoch is not None else []
     chosen += ["the fusion weights"] if info.get("fusion_weights") else []
     chosen += ["the calibration"] if info.get("calibration") else []
-    return chosen[0] if len(chosen) == 1 else f"{', '.join(chosen[:-1])} and {chosen[-1]}" if chosen else ""
+    return enumerated(chosen)
 
 
 def _imputed(report: Mapping[str, Any] | None) -> dict[str, str]:

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
+from polysense.core.spelling import enumerated
 from polysense.core.task_spec import Measure
 from polysense.evaluation.audit.part import AuditPart
-from polysense.evaluation.audit.wording import UNTOLD, change, is_told, listed
+from polysense.evaluation.audit.wording import UNTOLD, change, is_told
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.contribution_result import FEWEST_ROWS
 from polysense.evaluation.variant_scores import VariantScores
@@ -128,7 +129,7 @@ class Corruptions(AuditPart):
             else:
                 quiet.append(name)
         if quiet:
-            results.append(f"Damage to {listed(quiet)} makes no difference that can be told.")
+            results.append(f"Damage to {enumerated(quiet)} makes no difference that can be told.")
         return results
 
 

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from polysense.core.spelling import enumerated
 from polysense.core.task_spec import Measure
 from polysense.evaluation.audit.part import AuditPart
-from polysense.evaluation.audit.wording import UNTOLD, change, is_told, listed
+from polysense.evaluation.audit.wording import UNTOLD, change, is_told
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.contribution_result import FEWEST_ROWS
 from polysense.evaluation.variant_scores import VariantScores
@@ -94,7 +95,9 @@ class Mismatches(AuditPart):
         results = [f"With another row's {each.column}: {change(self.measure, each.loss)}." for each in known]
         if quiet := [each.column for each in self.columns if each not in known]:
             verb = "comes" if len(quiet) == 1 else "come"
-            results.append(f"Whether {listed(quiet)} {verb} from the same row makes no difference that can be told.")
+            results.append(
+                f"Whether {enumerated(quiet)} {verb} from the same row makes no difference that can be told."
+            )
         return results
 
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from polysense.core.json import json_object
+from polysense.core.spelling import enumerated
 from polysense.core.task_spec import Measure
 from polysense.evaluation.audit.part import AuditPart
-from polysense.evaluation.audit.wording import change, is_told, listed, scored
+from polysense.evaluation.audit.wording import change, is_told, scored
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.contribution_result import FEWEST_ROWS, Addition, Interaction, TargetContributions
 
@@ -81,12 +82,12 @@ class Subsets(AuditPart):
         columns, score = self.worst
         if self.worst_gain.has_bounds and self.worst_gain.high < 0:
             results.append(
-                f"With {listed(columns)} and nothing else the {self.measure.label} is {scored(score)}, worse than with "
-                f"no column at all, {scored(self.nothing)}."
+                f"With {enumerated(columns)} and nothing else the {self.measure.label} is {scored(score)}, worse than "
+                f"with no column at all, {scored(self.nothing)}."
             )
         if self.hurting:
             first = self.hurting[0]
-            to = listed(first.to) if first.to else "nothing"
+            to = enumerated(first.to) if first.to else "nothing"
             results.append(
                 f"Adding a column to others lowers the {self.measure.label} in {len(self.hurting)} of "
                 f"{self.num_additions} cases, most where {first.column} is added to {to}: "

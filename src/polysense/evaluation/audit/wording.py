@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from polysense.core.task_spec import Measure
 from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.contribution_result import amount
 
-__all__ = ["UNTOLD", "change", "is_told", "listed", "scored"]
+__all__ = ["UNTOLD", "change", "is_told", "scored"]
 
 UNTOLD = "The model is not measurably better than guessing, so what it would lose can not be told."
 """Of a model that has nothing to lose."""
@@ -29,8 +27,3 @@ def change(measure: Measure, gain: Interval) -> str:
 def is_told(difference: Interval) -> bool:
     """Whether an interval leaves out 0."""
     return difference.has_bounds and (difference.low > 0 or difference.high < 0)
-
-
-def listed(words: Sequence[str]) -> str:
-    """ "a, b and c"."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
