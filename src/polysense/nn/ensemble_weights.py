@@ -26,6 +26,7 @@ from torch import Tensor
 
 from polysense.core.batch import Truth
 from polysense.core.pytree import concatenate
+from polysense.core.spelling import enumerated
 from polysense.nn.ensemble_head import EnsembleHead, Experts
 from polysense.nn.estimators.examples import OutOfFold
 from polysense.nn.head import Head
@@ -34,6 +35,7 @@ from polysense.nn.model import MultimodalModel
 
 __all__ = ["EnsembleWeights", "fit_ensemble_weights", "scaled_losses"]
 
+_MOST_NAMES = 8  # of experts without a weight that are named; of more it is said how many
 _WORTH = 2.0
 """Nats over all rows that an expert must be worth: by chance one in fifty that explain nothing seems to be."""
 
@@ -76,7 +78,7 @@ class EnsembleWeights:
             if num
         ]
         listed = ", ".join(f"{name} {weight:.2f}" for weight, name in used)
-        without = f"; weight 0, as they did not help: {', '.join(unused)}" if unused else ""
+        without = f"; weight 0, as they did not help: {enumerated(unused, _MOST_NAMES)}" if unused else ""
         return f"fusion weights fitted on {' and '.join(rows)}: {listed or 'none'}{without}"
 
 
