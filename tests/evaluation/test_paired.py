@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from row_statistics import statistics_of
 
+from polysense.core.binomial import binomial_interval
 from polysense.core.metric import Metric
 from polysense.evaluation import paired
 from polysense.evaluation.bootstrap import Interval
@@ -78,9 +79,36 @@ def test_the_same_answers_differ_in_nothing_though_classes_have_other_numbers() 
         if each.metric.name in ("accuracy", "log_loss"):
             continue
         assert each.difference.value == pytest.approx(0, abs=1e-6)
+    # As sure of themselves they are not, so they are two models, of which so few rows can't tell that they agree.
     accuracy = next(each for each in pair(truth, said, said).metrics if each.metric.name == "accuracy")
-    assert (accuracy.difference.low, accuracy.difference.value, accuracy.difference.high) == (0, 0, 0)
+    reach = binomial_interval(0, len(truth), 0.95)[1]
+    assert (accuracy.difference.low, accuracy.difference.value, accuracy.difference.high) == (-reach, 0, reach)
     assert accuracy.outcome is Outcome.NONE
+    own = evaluation(LABEL, truth, said)
+    for each in paired_scores(own, own, LABEL, "itself", bootstrap=50).metrics:
+        assert (each.difference.low, each.difference.value, each.difference.high) == (0, 0, 0)
+
+
+def test_right_on_the_same_rows_is_not_certainty_where_the_models_are_two() -> None:
+    truth = [*"abcabcabcabcabcabcab"]
+    sure, unsure = evaluation(LABEL, truth, truth), evaluation(LABEL, truth, truth)
+    doubts = np.array(unsure.statistics["label"]["probabilities"])
+    doubts[:5] = 0.5 * doubts[:5] + 0.5 / 3
+    unsure = replace(unsure, statistics={"label": {**unsure.statistics["label"], "probabilities": doubts}})
+    metrics = {each.metric.name: each for each in paired_scores(sure, unsure, LABEL, "x", bootstrap=200).metrics}
+    reach = binomial_interval(0, 20, 0.95)[1]
+    accuracy = metrics["accuracy"]
+    assert (accuracy.difference.low, accuracy.difference.value, accuracy.difference.high) == (-reach, 0, reach)
+    assert metrics["f1_macro"].difference == accuracy.difference
+    assert metrics["log_loss"].outcome is Outcome.BETTER
+
+
+def test_a_share_is_claimed_where_it_goes_beyond_what_so_many_rows_can_tell() -> None:
+    truth = ["a"] * 200
+    right, wrong = ["a"] * 200, ["b"] * 30 + ["a"] * 170
+    (accuracy,) = [each for each in pair(truth, right, wrong).metrics if each.metric.name == "accuracy"]
+    assert accuracy.outcome is Outcome.BETTER
+    assert 0.09 < accuracy.difference.low < 0.15 - binomial_interval(0, 200, 0.95)[1] + 1e-9
 
 
 def test_rows_that_only_one_model_can_be_scored_on_count_for_neither() -> None:

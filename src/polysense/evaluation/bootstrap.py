@@ -22,6 +22,8 @@ from polysense.core.random import generator
 
 __all__ = [
     "Interval",
+    "at_least_as_wide",
+    "difference_interval",
     "groups_to_resample",
     "interval",
     "mean_over_rows",
@@ -145,6 +147,48 @@ def metric_interval(
     num_units = num_rows if clusters is None else len(np.unique(clusters))
     reach = (highest - lowest) * binomial_interval(0, num_units, confidence)[1]
     return Interval(value, highest - reach, value) if value == highest else Interval(value, value, lowest + reach)
+
+
+def difference_interval(
+    metric: Metric, value: float, resampled: np.ndarray, confidence: float, num_rows: int, clusters: np.ndarray | None
+) -> Interval:
+    """The paired interval of one model's metric less another's, which stays honest where the bootstrap sees too little.
+
+    Two models that are right on the same rows differ by 0 in every resample, which would look like certainty. The
+    interval of a share is never narrower than what so many rows can tell (see `at_least_as_wide`), nor that of another
+    bounded metric whose difference no resample moves. Models whose answers are the same are the caller's to know.
+
+    Args:
+        metric: Which one.
+        value: The difference over all rows.
+        resampled: float64 [resamples], NaN where undefined.
+        confidence: In (0, 1).
+        num_rows: That were scored.
+        clusters: int64 [rows], their groups; None: rows are on their own.
+    """
+    own = interval(value, resampled, confidence)
+    lowest, highest = metric.bounds
+    if not own.has_bounds or not math.isfinite(highest - lowest) or not (metric.is_share or own.low == own.high):
+        return own
+    return at_least_as_wide(
+        own, num_rows if clusters is None else len(np.unique(clusters)), confidence, extent=highest - lowest
+    )
+
+
+def at_least_as_wide(own: Interval, num_units: int, confidence: float, *, extent: float = 1.0) -> Interval:
+    """An interval widened to what so many units can tell of a change that was seen in none of them.
+
+    That none changed allows for the share of units at which that would come about in one of 40 samples (at 95%; Clopper
+    and Pearson, 1934; 3.7 of 100).
+
+    Args:
+        own: With bounds.
+        num_units: Rows, or groups of them that resamples are drawn by; at least 1.
+        confidence: In (0, 1).
+        extent: By how much one unit can change the measure, between its lowest and its highest value.
+    """
+    reach = extent * binomial_interval(0, num_units, confidence)[1]
+    return Interval(own.value, min(own.low, own.value - reach), max(own.high, own.value + reach))
 
 
 def simultaneous(values: np.ndarray, resampled: np.ndarray, confidence: float) -> list[Interval]:

@@ -12,10 +12,10 @@ import numpy as np
 
 from polysense.core.metric import Metric
 from polysense.core.schema import Target
-from polysense.evaluation.bootstrap import Interval, interval, multiplicities
+from polysense.evaluation.bootstrap import Interval, difference_interval, interval, multiplicities
 from polysense.evaluation.evaluator import Evaluation, TargetScorer
 from polysense.evaluation.significance import Outcome
-from polysense.evaluation.simple_baselines import outcome_of
+from polysense.evaluation.simple_baselines import are_same_answers, outcome_of
 from polysense.evaluation.target_metrics import headline_metric, reported_metrics
 
 __all__ = ["PairedMetric", "PairedScores", "paired_scores"]
@@ -110,11 +110,17 @@ def paired_scores(
         tuple(scorer(weights) for scorer in scorers)
         for weights in multiplicities(counted, bootstrap, seed, clusters=clusters)
     ]
+    same = are_same_answers(values, others)
     metrics = []
     for metric in shared:
         value, against = float(values[metric.name][0]), float(others[metric.name][0])
         drawn = [own[metric.name] - their[metric.name] for own, their in resampled]
-        difference = interval(value - against, np.concatenate(drawn) if drawn else np.zeros(0), evaluation.confidence)
+        moved = np.concatenate([np.zeros(0), *drawn])
+        difference = (
+            interval(value - against, moved, evaluation.confidence)
+            if same
+            else difference_interval(metric, value - against, moved, evaluation.confidence, counted, clusters)
+        )
         outcome = outcome_of(difference, metric, counted)
         metrics.append(PairedMetric(metric=metric, value=value, other=against, difference=difference, outcome=outcome))
     return PairedScores(

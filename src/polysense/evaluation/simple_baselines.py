@@ -16,7 +16,7 @@ import numpy as np
 from polysense.core.json import json_object
 from polysense.core.metric import Metric, Statistics
 from polysense.core.schema import Target
-from polysense.evaluation.bootstrap import Interval, interval, metric_interval, multiplicities
+from polysense.evaluation.bootstrap import Interval, difference_interval, interval, metric_interval, multiplicities
 from polysense.evaluation.contribution_result import FEWEST_ROWS
 from polysense.evaluation.evaluator import Evaluation, TargetScorer
 from polysense.evaluation.significance import Outcome
@@ -182,16 +182,16 @@ def compare_with_simple(
     metric, own = headline_metric(target), evaluation.statistics[target.name]
     counted = int(np.count_nonzero(own["present"]))
     clusters = None if evaluation.clusters is None else evaluation.clusters[own["present"]]
-    values = {name: np.full(1, np.nan) for name in ("", *statistics)}
+    values: dict[str, dict[str, np.ndarray]] = {name: {metric.name: np.full(1, np.nan)} for name in ("", *statistics)}
     resampled: dict[str, list[np.ndarray]] = {name: [np.zeros(0)] for name in values}
     if counted:
         scorers = {"": TargetScorer(target, own)}
         scorers |= {name: TargetScorer(target, other) for name, other in statistics.items()}
-        values = {name: score(np.ones((1, counted)))[metric.name] for name, score in scorers.items()}
+        values = {name: score(np.ones((1, counted))) for name, score in scorers.items()}
         # Sorting scores anew for each resample takes most of the time, and few headlines need it.
         plain = {name: score(np.ones((1, counted)), rankings=False) for name, score in scorers.items()}
         rankings = any(
-            np.isnan(one.get(metric.name, np.full(1, np.nan))[0]) != np.isnan(values[name][0])
+            np.isnan(one.get(metric.name, np.full(1, np.nan))[0]) != np.isnan(values[name][metric.name][0])
             for name, one in plain.items()
         )
         for weights in multiplicities(counted, bootstrap, seed, clusters=clusters):
@@ -200,12 +200,18 @@ def compare_with_simple(
     every = {name: np.concatenate(parts) for name, parts in resampled.items()}
 
     def measured(name: str) -> Interval:
-        return metric_interval(metric, float(values[name][0]), every[name], evaluation.confidence, counted, clusters)
+        value = float(values[name][metric.name][0])
+        return metric_interval(metric, value, every[name], evaluation.confidence, counted, clusters)
 
     scores = []
     for model in models:
-        gain = float(values[""][0] - values[model.name][0])
-        difference = interval(gain, every[""] - every[model.name], evaluation.confidence)
+        own, other = values[""], values[model.name]
+        gain, moved = float(own[metric.name][0] - other[metric.name][0]), every[""] - every[model.name]
+        difference = (
+            interval(gain, moved, evaluation.confidence)
+            if are_same_answers(own, other)
+            else difference_interval(metric, gain, moved, evaluation.confidence, counted, clusters)
+        )
         outcome = outcome_of(difference, metric, counted)
         scores.append(BaselineScore(model=model, value=measured(model.name), difference=difference, outcome=outcome))
     return TargetBaselines(
@@ -217,6 +223,15 @@ def compare_with_simple(
         notes=tuple(notes),
         left_out=tuple(left_out),
         chose=chose,
+    )
+
+
+def are_same_answers(values: Mapping[str, np.ndarray], others: Mapping[str, np.ndarray]) -> bool:
+    """Whether no metric of two models on the same rows differs, not even the finest: then they are one model."""
+    return all(
+        np.allclose(one, others[name], rtol=1e-6, atol=1e-9, equal_nan=True)
+        for name, one in values.items()
+        if name in others
     )
 
 

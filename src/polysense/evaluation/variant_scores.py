@@ -18,9 +18,8 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from polysense.core.binomial import binomial_interval
 from polysense.core.task_spec import Measure
-from polysense.evaluation.bootstrap import Interval, interval, multiplicities, simultaneous
+from polysense.evaluation.bootstrap import Interval, at_least_as_wide, interval, multiplicities, simultaneous
 
 __all__ = ["VariantScores"]
 
@@ -115,13 +114,11 @@ class VariantScores(Generic[K]):
             return list(intervals)
         if len(self.measures) > 1 and not (self.means @ combination).any() and not (self.resampled @ combination).any():
             return list(intervals)
-        reach = binomial_interval(0, self.num_units, confidence)[1]
         lowest, highest = (0.0, 1.0) if math.isclose(combination.sum(), 1.0) else (-math.inf, math.inf)
-        return [
-            Interval(
-                own.value, max(lowest, min(own.low, own.value - reach)), min(highest, max(own.high, own.value + reach))
-            )
-            if measure.is_share and own.has_bounds
-            else own
-            for own, measure in zip(intervals, self.measures, strict=False)
-        ]
+        results = []
+        for own, measure in zip(intervals, self.measures, strict=False):
+            if measure.is_share and own.has_bounds:
+                wide = at_least_as_wide(own, self.num_units, confidence)
+                own = Interval(own.value, max(lowest, wide.low), min(highest, wide.high))
+            results.append(own)
+        return results

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from audited import audit_input
 
+from polysense.core.binomial import binomial_interval
 from polysense.core.json import to_json
 from polysense.evaluation.audit.known_groups import measure_known_groups
 from polysense.reports.environment import render_section
@@ -37,6 +38,14 @@ def test_known_persons_are_counted_and_compared() -> None:
         )
         to_json(part.record())
         assert "Persons that training has seen" in str(render_section(part.section()))
+
+
+def test_where_all_are_right_on_both_sides_twenty_persons_can_not_tell_that_there_is_no_gap() -> None:
+    part = measure_known_groups(audit_input(LABEL, judged(np.ones(400, dtype=bool))), {"speaker": (PERSONS, TRAINED)})
+    assert part is not None
+    reach = binomial_interval(0, 20, 0.95)[1]
+    difference = part.columns[0].difference
+    assert (difference.low, difference.value, difference.high) == (-reach, 0.0, reach)
 
 
 def test_where_all_are_known_the_score_says_little_and_where_none_is_there_is_no_part() -> None:

@@ -17,7 +17,7 @@ from polysense.core.json import JsonValue
 from polysense.core.registry import task
 from polysense.core.unsupported import Unsupported
 from polysense.evaluation.audit.part import AuditInput, AuditPart
-from polysense.evaluation.bootstrap import Interval, interval, mean_over_rows, multiplicities
+from polysense.evaluation.bootstrap import Interval, at_least_as_wide, interval, mean_over_rows, multiplicities
 from polysense.evaluation.contribution_result import FEWEST_ROWS
 
 __all__ = ["KnownColumn", "KnownGroups", "measure_known_groups"]
@@ -160,6 +160,9 @@ def _column(
             drawn.append(sides[0] - sides[1])
         value = float(scores[known].mean() - scores[~known].mean())
         difference = interval(value, np.concatenate(drawn), asked.confidence)
+        if difference.has_bounds and difference.low == difference.high:  # as where all are right on both sides
+            fewest = min(len(set(own) & trained), len(set(own) - trained))
+            difference = at_least_as_wide(difference, fewest, asked.confidence)
     return KnownColumn(
         column=name,
         num_persons=len(set(own)),
