@@ -104,6 +104,18 @@ def test_a_prompt_that_is_too_long_loses_its_beginning() -> None:
     assert made.schema.target("answer").typical_prompt == 4
 
 
+def test_the_longest_prompt_is_one_that_the_training_rows_make_likely() -> None:
+    rows = [{**ROWS[i % len(ROWS)]} for i in range(40)]
+    rows[7] = {**rows[7], "question": "what is it " * 3000}
+    target = GenerationTargetConfig(prompt="See {question}").build("answer")
+    target.fit(read_table(rows), None, {"note": "text"})
+    assert target.max_prompt_tokens == 512
+    assert any("of the prompts 1 of the 40 training items" in warning for warning in target.warnings)
+    prompt = target.prompt(read_table(rows), 7)
+    assert prompt is not None
+    assert len(prompt.ids) == 512
+
+
 def test_prompts_reach_batches_with_and_without_targets() -> None:
     made = processor()
     source = read_table(ROWS)

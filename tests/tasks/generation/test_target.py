@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polysense.core.sample import Sample
@@ -18,7 +17,9 @@ from polysense.data.batches.collate import collate
 from polysense.data.batches.loader import draw_references
 from polysense.data.tables.sources import Table, read_table
 from polysense.data.target import TargetProcessor
+from polysense.data.training_cells import length_limit
 from polysense.errors import BundleError, ColumnError, DecodeError
+from polysense.tasks.generation.record import GenerationTarget
 from polysense.tasks.generation.target import GenerationProcessor, GenerationTargetConfig
 from polysense.tasks.generation.tokenizer import BEGIN, END, PADDING, OutputTokenizer, tidy
 
@@ -97,28 +98,62 @@ def test_nothing_to_learn_from() -> None:
         fitted(["a dog"] * 3)
 
 
-def test_too_long(caplog: pytest.LogCaptureFixture) -> None:
+def test_too_long() -> None:
     cells = ["a b c d e f", "a b", "a b c"]
-    settings: dict[str, Any] = {"tokens": "words", "min_frequency": 1, "max_tokens": 3}
-    with caplog.at_level(logging.WARNING, logger="polysense"):
-        cut = fitted(cells, **settings)
-    assert "1 of 3 texts are longer than max_tokens=3, first t, row 0, column 'y' with 6 tokens; they are cut" in (
-        caplog.text
+    options: dict[str, Any] = {"tokens": "words", "min_frequency": 1, "max_tokens": 3}
+    cut = fitted(cells, **options)
+    (warning,) = cut.warnings
+    assert warning == (
+        "1 of 3 texts is longer than max_tokens=3, first t, row 0, column 'y' with 6 tokens, the longest 6; cut, and "
+        "with it 27.27% of all tokens"
     )
     value = cut.transform(table(cells), 0)
     assert value is not None
     assert (len(value), END in value, cut.render(value)) == (4, False, "a b c"), "nobody learns to stop at a cut"
     assert cut.num_too_long == 1
     assert cut.references(table(cells), 0) == ["a b c d e f"], "it is compared with the whole text"
-    retained = fitted(cells, **settings, too_long="keep")
+    retained = fitted(cells, **options, too_long="keep")
+    assert retained.warnings[0].endswith("with 6 tokens; kept whole")
     value = retained.transform(table(cells), 0)
     assert value is not None
     assert retained.render(value) == "a b c d e f"
-    with pytest.raises(ColumnError, match=r"1 of 3 texts are longer .* raise max_tokens"):
-        fitted(cells, **settings, too_long="refuse")
-    refusing = fitted(cells[1:], **settings, too_long="refuse")
+    with pytest.raises(ColumnError, match=r"1 of 3 texts is longer .* raise max_tokens"):
+        fitted(cells, **options, too_long="refuse")
+    refusing = fitted(cells[1:], **options, too_long="refuse")
     with pytest.raises(DecodeError, match="found a text of 6 tokens, expected at most max_tokens=3"):
         refusing.transform(table(cells), 0)
+
+
+@given(st.lists(st.integers(1, 900), min_size=2, max_size=40, unique=True))
+@settings(max_examples=20, deadline=None)
+def test_the_longest_text_is_one_that_the_training_texts_make_likely(lengths: list[int]) -> None:
+    cells = [" ".join("ab"[i % 2] for i in range(length)) for length in lengths]
+    target = fitted(cells, tokens="words", min_frequency=1)
+    assert target.max_tokens == length_limit(lengths, 256)
+    num_cut = sum(length > target.max_tokens for length in lengths)
+    assert len(target.warnings) == (num_cut > 0)
+    for i, length in enumerate(lengths):
+        value = target.transform(table(cells), i)
+        assert value is not None
+        assert len(value) == min(length + 2, target.max_tokens + 1)
+    assert target.num_too_long == num_cut
+    assert GenerationTarget.of(target.target).max_length == min(max(lengths), target.max_tokens) + 1
+
+
+def test_a_text_that_is_much_longer_than_all_others_is_cut_and_told_of(tmp_path: Path) -> None:
+    cells = ["a b c", "b a", "c", "a c b b"] * 10 + ["a b " * 5000]
+    target = fitted(cells, tokens="words", min_frequency=1)
+    assert target.max_tokens == 256
+    (warning,) = target.warnings
+    assert "1 of 41 texts is longer than max_tokens=256" in warning
+    assert "the longest 10,000; cut, and with it 96" in warning
+    loaded = TargetProcessor.load(target.save(tmp_path), tmp_path)
+    assert isinstance(loaded, GenerationProcessor)
+    assert (loaded.max_tokens, loaded.max_prompt_tokens) == (256, None)
+    value = loaded.transform(table(cells), 40)
+    assert value is not None
+    assert len(value) == 257
+    assert fitted(cells, tokens="words", min_frequency=1, max_tokens=None).warnings == ()
 
 
 @pytest.mark.parametrize("kind", ["subwords", "words", "characters"])

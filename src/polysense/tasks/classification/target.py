@@ -50,14 +50,13 @@ class ClassificationProcessor(TargetProcessor):
     config: ClassificationTargetConfig
     _classes: Classes
 
-    def _fit(self, table: Table, cells: Sequence[Sequence[object]]) -> Target:
+    def _fit(self, table: Table, cells: list[list[object]]) -> Target:
         where = f"{table.name}, target column {self.columns[0]!r}"
-        labels, first, texts = [], None, dict[str, str]()
+        labels, first = [], None
         for i, cell in enumerate(cells[0]):
             try:
                 category_key(cell)
-                # Of a million cells one text for each class.
-                labels.append(texts.setdefault(cell, cell) if isinstance(cell, str) else cell)
+                labels.append(cell)
             except DecodeError as error:
                 first = first or f"{table.source(i, self.columns[0])}: {error}"
         self._classes, counts = Classes.learn(where, self.name, labels, self.config.classes, first)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -40,12 +40,11 @@ class ChatTargetConfig(TextTargetConfig):
         media: The input column for each of the placeholders <image>, <audio> and <video>, as {image: photo}; empty
             takes the only column of that kind. If there is none, the placeholder is dropped.
         max_prompt_tokens: The maximum length of a prompt in tokens. Longer prompts lose their first tokens and are
-            counted. Null: no limit.
+            counted. Null: no limit. auto is as of max_tokens, and 1024 at least.
     """
 
     type: Literal["chat"] = "chat"
     media: dict[str, str] | None = None
-    max_prompt_tokens: int | None = 1024
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,6 +61,7 @@ class ChatProcessor(TextTargetProcessor):
     """Reads conversations; the value is int32 [tokens] of the assistant's last turn, from begin token to end token."""
 
     config: ChatTargetConfig
+    fewest_prompt_tokens: ClassVar[int] = 1024
 
     def __init__(self, name: str, config: ChatTargetConfig) -> None:
         super().__init__(name, config)
@@ -119,9 +119,10 @@ class ChatProcessor(TextTargetProcessor):
         return replace(tokenizer, start_id=start_id, end_id=ids[0] if len(ids) == 1 else tokenizer.end_id)
 
     def _state(self) -> dict[str, Any]:
-        return {"media": self._media}
+        return {**super()._state(), "media": self._media}
 
     def _restore(self, state: Mapping[str, Any]) -> None:
+        super()._restore(state)
         self._media = dict(state["media"])
 
     def _prompt(self, table: Table, i: int, placeholders: Mapping[str, int]) -> Prompt | None:

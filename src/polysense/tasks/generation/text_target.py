@@ -5,7 +5,8 @@ which brings its own (see `language_tokenizer`).
 
 An empty cell is a row without target. A text that is longer than `max_tokens` is cut, refused or kept, as the recipe
 says, and counted; one that is cut has no end token, so nobody learns to stop there. A prompt that is too long loses its
-beginning, for its end is what is answered.
+beginning, for its end is what is answered. By default both limits come from the training rows, as those of input
+columns do: a text that is much longer than all others would make its whole batch, and all that is generated, as long.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from polysense.data.media.media import short
 from polysense.data.prompt import Prompt
 from polysense.data.tables.sources import Table
 from polysense.data.target import ColumnTargetConfig, TargetProcessor
+from polysense.data.training_cells import cut_warning, length_limit
 from polysense.errors import ColumnError, DecodeError
 from polysense.tasks.generation.language_tokenizer import LanguageModelTokenizer
 from polysense.tasks.generation.pieces import pieces
@@ -39,7 +41,8 @@ __all__ = ["TextTargetConfig", "TextTargetProcessor"]
 _log = get_logger("polysense.data.targets")
 
 _MAX_TRAINING_TEXTS = 50_000  # about 2 s of training a vocabulary; more changes it hardly
-_MAX_TRAINING_PROMPTS = 5_000  # for the typical length alone
+_MAX_TRAINING_PROMPTS = 5_000  # for their lengths alone
+_FEWEST_TOKENS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +57,12 @@ class TextTargetConfig(ColumnTargetConfig):
         min_frequency: How often the training texts must hold a word or a character, or a pair that is merged into a
             subword, for it to be a token.
         lowercase: Whether to write small letters only.
-        max_tokens: The longest text in tokens; null for any.
+        max_tokens: The longest text in tokens; null for any. auto is 4 times as many as 95% of the training texts have,
+            and 256 at least; of a pretrained language model no more than half of what it takes.
         too_long: Handling of longer texts: "truncate" truncates them, "refuse" is an error for training rows and
             ignores the target of other rows, "keep" keeps them whole. All are counted.
         max_prompt_tokens: The maximum length of a prompt in tokens. Longer prompts lose their first tokens and are
-            counted. Null: no limit.
+            counted. Null: no limit. auto is as of max_tokens, and 512 at least.
     """
 
     task: ClassVar[str] = "generation"
@@ -67,9 +71,9 @@ class TextTargetConfig(ColumnTargetConfig):
     vocabulary_size: int | Literal["auto"] = "auto"
     min_frequency: PositiveInt = 2
     lowercase: bool = False
-    max_tokens: PositiveInt | None = 256
+    max_tokens: PositiveInt | Literal["auto"] | None = "auto"
     too_long: Literal["truncate", "refuse", "keep"] = "truncate"
-    max_prompt_tokens: PositiveInt | None = 512
+    max_prompt_tokens: PositiveInt | Literal["auto"] | None = "auto"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -82,11 +86,14 @@ class TextTargetProcessor(TargetProcessor):
     """Reads a text; the value is int32 [tokens], each reference from its begin token to its end token.
 
     Attributes:
+        max_tokens: The longest text, as asked for or as the training texts have it; None: any.
+        max_prompt_tokens: Likewise the longest prompt.
         num_too_long: References longer than `max_tokens` that were read so far in this process.
         num_prompts_cut: Prompts longer than `max_prompt_tokens`, likewise.
     """
 
     has_length: ClassVar[bool] = True
+    fewest_prompt_tokens: ClassVar[int] = 512  # that are always read
 
     config: TextTargetConfig
     _tokenizer: OutputTokenizer | LanguageModelTokenizer
@@ -95,6 +102,8 @@ class TextTargetProcessor(TargetProcessor):
         super().__init__(name, config)
         self.num_too_long = 0
         self.num_prompts_cut = 0
+        self.max_tokens = None if config.max_tokens == "auto" else config.max_tokens
+        self.max_prompt_tokens = None if config.max_prompt_tokens == "auto" else config.max_prompt_tokens
 
     @abstractmethod
     def _texts(self, cell: object) -> list[str]:
@@ -156,7 +165,7 @@ class TextTargetProcessor(TargetProcessor):
         if not target.typical_prompt:
             return None
         ids = {name: target.first_placeholder + k for k, name in enumerate(target.placeholders)}
-        prompt, limit = self._prompt(table, i, ids), self.config.max_prompt_tokens
+        prompt, limit = self._prompt(table, i, ids), self.max_prompt_tokens
         if prompt is None or limit is None or len(prompt.ids) <= limit:
             return prompt
         self.num_prompts_cut += 1
@@ -167,7 +176,7 @@ class TextTargetProcessor(TargetProcessor):
             )  # fmt: skip
         return Prompt(prompt.ids[-limit:], None if prompt.trained is None else prompt.trained[-limit:])
 
-    def _fit(self, table: Table, cells: Sequence[Sequence[object]]) -> Target:
+    def _fit(self, table: Table, cells: list[list[object]]) -> Target:
         column = self.columns[0]
         where = f"{table.name}, target column {column!r}"
         texts: list[str] = []
@@ -191,10 +200,12 @@ class TextTargetProcessor(TargetProcessor):
         placeholders = self._placeholders(table)
         self._tokenizer = self._open_tokenizer(table, cells[0], rows)
         lengths = np.array([len(answer) for i in dict.fromkeys(rows) for answer in self._answers(cells[0][i])])
-        self._report(table, where, rows, lengths)
-        config = self.config
-        if config.max_tokens is not None and config.too_long == "truncate":
-            lengths = np.minimum(lengths, config.max_tokens)
+        if self.config.max_tokens == "auto":
+            self.max_tokens = self._limit(lengths, _FEWEST_TOKENS)
+        self.warnings = self._report(table, where, rows, lengths)
+        typical_prompt = 0 if placeholders is None else self._fit_prompts(table, placeholders)
+        if self.max_tokens is not None and self.config.too_long == "truncate":
+            lengths = np.minimum(lengths, self.max_tokens)
         return GenerationTarget(
             name=self.name,
             columns=self.columns,
@@ -204,7 +215,7 @@ class TextTargetProcessor(TargetProcessor):
             begin_id=self._tokenizer.begin_id,
             end_id=self._tokenizer.end_id,
             start_id=self._tokenizer.start_id,
-            typical_prompt=0 if placeholders is None else self._typical_prompt(table, placeholders),
+            typical_prompt=typical_prompt,
             placeholders=placeholders or (),
             typical_length=int(np.ceil(np.quantile(lengths, 0.95))) + 1,
             max_length=int(lengths.max()) + 1,
@@ -231,10 +242,17 @@ class TextTargetProcessor(TargetProcessor):
             lowercase=config.lowercase,
         )
 
-    def _typical_prompt(self, table: Table, placeholders: Sequence[str]) -> int:
+    def _limit(self, lengths: np.ndarray, least: int) -> int:
+        """The most tokens of a text or a prompt, by those of the training rows; a language model has room for both."""
+        limit = length_limit(lengths.tolist(), least)
+        room = GenerationRequirements.of(self._required).max_tokens
+        return limit if room is None else min(limit, max(least, room // 2))
+
+    def _fit_prompts(self, table: Table, placeholders: Sequence[str]) -> int:
+        """Learns how long prompts are; how many tokens 95% of them have at most."""
         # The ids don't matter for a length.
         ids = dict.fromkeys(placeholders, 0)
-        lengths = []
+        lengths: list[int] = []
         for i in np.sort(permutation(len(table), "prompts")[:_MAX_TRAINING_PROMPTS]).tolist():
             try:
                 prompt = self._prompt(table, i, ids)
@@ -242,35 +260,43 @@ class TextTargetProcessor(TargetProcessor):
                 continue
             if prompt is not None:
                 lengths.append(len(prompt.ids))
+        if self.config.max_prompt_tokens == "auto":
+            self.max_prompt_tokens = self._limit(np.array(lengths), self.fewest_prompt_tokens)
+        limit = self.max_prompt_tokens
+        cut = cut_warning(lengths, limit, "max_prompt_tokens", "tokens")
+        self.warnings = (*self.warnings, *(f"of the prompts {text}" for text in cut))
         typical = int(np.ceil(np.quantile(lengths, 0.95))) if lengths else 1
-        limit = self.config.max_prompt_tokens
         return max(1, typical if limit is None else min(typical, limit))
 
-    def _report(self, table: Table, where: str, rows: list[int], lengths: np.ndarray) -> None:
-        config = self.config
+    def _report(self, table: Table, where: str, rows: list[int], lengths: np.ndarray) -> tuple[str, ...]:
+        """Tells of the training texts; what is to be said of those that are too long."""
+        limit, too_long = self.max_tokens, self.config.too_long
         num_missing = len(table) - len(set(rows))
         _log.info(
             "%s: %d texts in %d rows, %d tokens to write them with, %.1f a text%s",
             where, len(lengths), len(set(rows)), self._tokenizer.vocabulary_size, lengths.mean(),
             f"; {num_missing} rows have none and are counted out" if num_missing else "",
         )  # fmt: skip
-        if config.max_tokens is None or not (lengths > config.max_tokens).any():
-            return
-        position = int(np.argmax(lengths > config.max_tokens))
-        num = int((lengths > config.max_tokens).sum())
+        if limit is None or not (lengths > limit).any():
+            return ()
+        position = int(np.argmax(lengths > limit))
+        num = int((lengths > limit).sum())
         what = (
-            f"{num} of {len(lengths)} texts are longer than max_tokens={config.max_tokens}, first "
-            f"{table.source(rows[position], self.columns[0])} with {lengths[position]} tokens"
+            f"{num:,} of {len(lengths):,} texts {'is' if num == 1 else 'are'} longer than max_tokens={limit}, first "
+            f"{table.source(rows[position], self.columns[0])} with {lengths[position]:,} tokens"
         )
-        if config.too_long == "refuse":
+        if too_long == "refuse":
             raise ColumnError(
                 f"{where}: {what}; raise max_tokens, leave the rows out, or set too_long to truncate or keep"
             )
-        _log.warning("%s: %s; they are %s", where, what, "cut" if config.too_long == "truncate" else "kept whole")
+        if too_long == "keep":
+            return (f"{what}; kept whole",)
+        lost = max(float((lengths - limit).clip(min=0).sum() / lengths.sum()), 0.0001)
+        return (f"{what}, the longest {lengths.max():,}; cut, and with it {lost:.2%} of all tokens",)
 
     def _value(self, cells: list[object]) -> np.ndarray | None:
         ids: list[int] = []
-        limit, too_long = self.config.max_tokens, self.config.too_long
+        limit, too_long = self.max_tokens, self.config.too_long
         for result in self._answers(cells[0]):
             end = [self._tokenizer.end_id]
             if limit is not None and len(result) > limit:
@@ -285,6 +311,14 @@ class TextTargetProcessor(TargetProcessor):
     def render(self, value: Any) -> str:
         """Token ids as the text that they spell."""
         return self.decode(np.asarray(value).tolist())
+
+    def _state(self) -> dict[str, Any]:
+        return {"max_tokens": self.max_tokens, "max_prompt_tokens": self.max_prompt_tokens}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        # A bundle of before has what was asked for alone.
+        self.max_tokens = state.get("max_tokens", self.max_tokens)
+        self.max_prompt_tokens = state.get("max_prompt_tokens", self.max_prompt_tokens)
 
     def _write(self, folder: Path) -> None:
         self._tokenizer.save(folder)
