@@ -91,7 +91,7 @@ def show_augmented(
             shown.append(AugmentedColumn(name=name, modality=column.modality, config=transform, cells=()))
             continue
         batch = collate(chosen, processor.schema, with_targets=False).only([name])
-        each = {name: transform.create(column)}
+        each = {name: transform.create(processor.columns[name])}
         seed, views = recipe.training.seed, recipe.data.views
         versions = [
             augment(batch, processor.schema, each, seed=seed, epoch=epoch, views=views) for epoch in range(epochs)

@@ -192,7 +192,7 @@ def train_model(
     if data.start is not None:
         data = with_stored(data)
     rows, validation_set = data.datasets, data.validation
-    transforms = {name: transform.create(schema.column(name)) for name, transform in recipe.data.transforms.items()}
+    transforms = {name: transform.create(processor.columns[name]) for name, transform in recipe.data.transforms.items()}
     stored_views, read = None, data.train
     if recipe.data.views is not None and data.train.stored.keys() & transforms.keys():
         stored_views = StoredViews.of(model, data.train, transforms, config.seed, recipe.data.views, progress=progress)

@@ -16,6 +16,7 @@ import numpy as np
 
 from polysense.config.base import Family
 from polysense.core.batch import ColumnBatch
+from polysense.core.modality_spec import FittedColumn
 from polysense.core.random import uniforms
 from polysense.core.registry import modality
 from polysense.core.schema import Column
@@ -27,9 +28,10 @@ __all__ = ["Transform", "TransformConfig", "item_uniforms"]
 class TransformConfig(Family, ABC, family="transform", homes=("modalities.*.augment",)):
     """Augmentation of a column's cells in training."""
 
-    def create(self, column: Column) -> Transform:
-        """The transform for a column, of whose items it is: a video's frames are images."""
-        return self.build(modality(column.modality).item_column(column))
+    def create(self, fitted: FittedColumn) -> Transform:
+        """The transform for a column, of whose items it is: a video's frames are images. One that needs more of the
+        preprocessing than its record takes it from here."""
+        return self.build(modality(fitted.column.modality).item_column(fitted.column))
 
     @abstractmethod
     def build(self, column: Column) -> Transform:
