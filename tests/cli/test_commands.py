@@ -171,6 +171,8 @@ def test_prepare_takes_what_train_takes(api: FakeApi, capsys: pytest.CaptureFixt
         "columns": {"photo": "image"},
         "pretrained": None,
         "num_workers": 4,
+        "on": "local",
+        "ray_address": None,
         "max_bytes": 1_500_000_000,
         "progress": False,
     }

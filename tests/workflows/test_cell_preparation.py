@@ -6,14 +6,16 @@ hostile and cut.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +34,16 @@ from polysense.data.batches.dataset import TableDataset
 from polysense.data.cleaning import CellCleaner, CleaningConfig
 from polysense.data.column import ColumnConfig
 from polysense.data.column_fingerprint import decoding_fingerprint
+from polysense.data.executors import ray_cluster
+from polysense.data.executors.base import Executor, lists_of
 from polysense.data.store import cell_keys
 from polysense.data.store.prepared import PreparedStore
-from polysense.errors import ConfigError, LockedError
+from polysense.errors import ConfigError, DependencyError, LockedError
 from polysense.modalities.audio.column import AudioProcessor
 from polysense.modalities.image.column import ImageProcessor
 from polysense.modalities.video.column import VideoProcessor
 from polysense.workflows import cell_preparation as module
+from polysense.workflows import cell_reading
 from polysense.workflows.fitted_data import fit_processor
 from polysense.workflows.prepare import prepare as read_recipe
 from polysense.workflows.prepare import split_tables
@@ -281,7 +286,7 @@ def test_a_changed_file_is_decoded_anew_whatever_its_date(table: Path, monkeypat
 
 
 def test_a_file_that_changes_while_it_is_read_is_not_kept(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, made, changed = AudioProcessor._item, module._CellReader._made, []
+    whole, made, changed = AudioProcessor._item, cell_reading.CellReader.made, []
 
     def changing(self: AudioProcessor, value: Any, source: Any, root: Path) -> Any:
         if changed == [False]:  # asked for by the reader, and not while preprocessing is fitted
@@ -289,12 +294,12 @@ def test_a_file_that_changes_while_it_is_read_is_not_kept(table: Path, monkeypat
             soundfile.write(root / value, np.zeros(1600), 16000)
         return whole(self, value, source, root)
 
-    def reading(self: module._CellReader, index: int) -> Any:
+    def reading(self: cell_reading.CellReader, index: int) -> Any:
         changed[:] = changed or ([False] if self.name == "speech" else [])
         return made(self, index)
 
     monkeypatch.setattr(AudioProcessor, "_item", changing)
-    monkeypatch.setattr(module._CellReader, "_made", reading)
+    monkeypatch.setattr(cell_reading.CellReader, "made", reading)
     (speech,) = [each for each in prepare(table).columns if each.column == "speech"]
     assert (speech.num_new, speech.num_unknown) == (21, 1)
     assert counts(prepare(table))["speech"][:2] == (1, 21)
@@ -342,6 +347,104 @@ def test_two_at_a_time_are_refused(table: Path) -> None:
     (photos, *_) = prepare(table).columns
     with PreparedStore().writing(photos.folder.name), pytest.raises(LockedError, match="is writing to this folder"):
         prepare(table)
+
+
+class Elsewhere(Executor):
+    """Another machine, as far as this one can be one: what reads and what it reads are sent as bytes."""
+
+    is_remote = True
+
+    def __init__(self, arrive: Callable[[cell_reading.CellReader], None] = lambda source: None) -> None:
+        self.positions: list[int] = []
+        self._arrive = arrive
+
+    def read(self, source: Any, positions: Sequence[int], at_once: int) -> Iterator[Any]:
+        self.positions += positions
+        there = pickle.loads(pickle.dumps(source))
+        self._arrive(there)
+        for some in lists_of(positions, at_once):
+            yield from pickle.loads(pickle.dumps(there.__getitems__(some)))
+
+
+def bytes_of(cells: polysense.api.PreparedCells) -> dict[str, bytes]:
+    return {each.column: (each.folder / "cells.bin").read_bytes() for each in cells.columns}
+
+
+def emptied(cells: polysense.api.PreparedCells) -> None:
+    for each in cells.columns:
+        for path in each.folder.iterdir():
+            path.unlink()
+
+
+def test_cells_that_are_decoded_elsewhere_are_the_same_and_only_those_that_are_not_there_are_sent(
+    table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cell_keys, "_SETTLED", -3600.0)  # so that files that were hashed are known again
+    local = prepare(table)
+    expected = bytes_of(local)
+    emptied(local)
+    executor = Elsewhere()
+    monkeypatch.setattr(module, "_executor", lambda *_: executor)
+    monkeypatch.chdir(table.parent)  # a table whose paths start from the working directory
+    cells = prepare(Path(table.name))
+    assert counts(cells) == EXPECTED
+    assert bytes_of(cells) == expected
+    assert [cell.as_dict() for cell in cells.unreadable] == [cell.as_dict() for cell in local.unreadable]
+    executor.positions.clear()
+    again = prepare(table)
+    assert sum(new for new, *_ in counts(again).values()) == 0
+    assert len(executor.positions) == 5, "what can't be read is tried again"
+    (photos, *_) = again.columns
+    damaged = bytearray(expected["photos"])
+    damaged[len(damaged) // 2] ^= 1
+    (photos.folder / "cells.bin").write_bytes(damaged)
+    assert counts(prepare(table))["photos"][:2] == (1, 20)
+
+
+@pytest.mark.parametrize("is_stored", [False, True])
+def test_what_a_cell_of_a_remote_folder_holds_is_told_where_it_is_fetched(
+    table: Path, monkeypatch: pytest.MonkeyPatch, is_stored: bool
+) -> None:
+    if is_stored:
+        prepare(table)
+    executor = Elsewhere()
+    monkeypatch.setattr(module, "_executor", lambda *_: executor)
+    cells = prepare(table, "data.allow_urls=true")
+    assert len(executor.positions) == 3 * (_NUM_ROWS - 1)
+    sent = {name: (new, stored) for name, (new, stored, *_) in counts(cells).items()}
+    whole = {name: new + stored for name, (new, stored, *_) in EXPECTED.items()}
+    assert sent == ({name: (0, all_of) for name, all_of in whole.items()} if is_stored else
+                    {name: (EXPECTED[name][0], EXPECTED[name][1]) for name in whole})  # fmt: skip
+
+
+def test_files_that_only_this_machine_has_are_not_called_damaged(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lose(source: cell_reading.CellReader) -> None:
+        source.tables = [dataclasses.replace(each, root=each.root / "elsewhere") for each in source.tables]
+
+    monkeypatch.setattr(module, "_executor", lambda *_: Elsewhere(lose))
+    with pytest.raises(ConfigError, match=r"of the cluster can't read what this one can .*no such file.* file system"):
+        prepare(table)
+    monkeypatch.setattr(cell_reading, "_MOST_CONTRADICTED", 99)
+    assert counts(prepare(table))["speech"] == EXPECTED["speech"], "a few are decoded here"
+
+
+def test_a_machine_that_decodes_otherwise_is_refused(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def differ(source: cell_reading.CellReader) -> None:
+        source.fingerprint = bytes(16)
+
+    monkeypatch.setattr(module, "_executor", lambda *_: Elsewhere(differ))
+    with pytest.raises(ConfigError, match="decodes it otherwise than this one; install the same versions"):
+        prepare(table)
+
+
+def test_where_cells_are_decoded_is_checked_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="found 'dask', expected local or ray"):
+        polysense.prepare("none.csv", on="dask")
+    with pytest.raises(ConfigError, match="expected on=ray"):
+        polysense.prepare("none.csv", ray_address="head:6379")
+    monkeypatch.setattr(ray_cluster, "find_spec", lambda name: None)
+    with pytest.raises(DependencyError, match=r"needs ray and pandas, not installed: pip .*\[cluster\]"):
+        polysense.prepare("none.csv", on="ray")
 
 
 @pytest.mark.timeout(600)

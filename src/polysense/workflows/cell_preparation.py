@@ -1,38 +1,36 @@
 """Prepare a table: each of its media cells is decoded once, as training would, and kept on disk for all runs.
 
 What training makes of a cell up to its augmentation depends on the cell and on the fitted preprocessing alone, so it
-can be made before, by as many processes as there are cores, and read from a memory map afterwards: a training that
-reads it is the same to the last bit. Processes hash and decode, and this one writes; what it wrote is brought to the
-disk every few seconds, before the records that speak of it, so that a run that is killed at any point goes on where it
-was.
+can be made before, by as many processes as there are cores or on a cluster, and read from a memory map afterwards: a
+training that reads it is the same to the last bit. Processes hash and decode (`cell_reading`), and this one writes;
+what it wrote is brought to the disk every few seconds, before the records that speak of it, so that a run that is
+killed at any point goes on where it was.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias
-
-import numpy as np
+from typing import Any
 
 from polysense.core.duration import spell_duration
 from polysense.core.logs import get_logger
 from polysense.core.machine import num_cpus
 from polysense.core.num_bytes import spell_bytes
 from polysense.core.sample import Unreadable
-from polysense.data.batches.workers import WorkerPool
 from polysense.data.column import ColumnProcessor
 from polysense.data.column_fingerprint import decoding_fingerprint
-from polysense.data.processor import named_file
-from polysense.data.store.blob import checksum
+from polysense.data.executors.base import Executor
+from polysense.data.executors.local import LocalExecutor
+from polysense.data.executors.ray_cluster import RayExecutor
 from polysense.data.store.cell_keys import CellKeys
-from polysense.data.store.prepared import PreparedShelf, PreparedStore, packed
+from polysense.data.store.prepared import PreparedShelf, PreparedStore
 from polysense.data.tables.sources import Table
-from polysense.errors import ConfigError, DecodeError
+from polysense.errors import ConfigError
+from polysense.workflows.cell_reading import CellReader, Made, read_cells
 from polysense.workflows.feature_filling import cell_progress
 from polysense.workflows.fitted_data import fit_processor
 from polysense.workflows.folds.plan import first_tables
@@ -43,7 +41,6 @@ __all__ = ["PreparedCells", "PreparedCounts", "prepare"]
 
 _log = get_logger("polysense.workflows")
 
-_AT_ONCE = 8  # cells that a process is given
 _SECONDS, _BYTES = 5.0, 2**26  # between commits, whichever is reached first
 _SECONDS_OF_DIGESTS = 30.0
 _ESTIMATED_FROM = 64  # cells, that say how much room all will take
@@ -51,8 +48,6 @@ _STEP = 2**28  # bytes, that room is made for at once where there is too little 
 _OVERHEAD = 128  # bytes beside a cell's own, at most
 _NUM_LISTED = 5
 _FOR_FEATURES = 8  # cells of a column, since no feature vectors are made here
-
-Outcome: TypeAlias = Literal["missing", "stored", "new", "unreadable", "unknown"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +161,8 @@ def prepare(
     data: Any = None,
     pretrained: str | Path | None = None,
     num_workers: int | None = None,
+    on: str = "local",
+    ray_address: str | None = None,
     max_bytes: int | None = None,
     progress: bool = True,
 ) -> PreparedCells:
@@ -179,15 +176,20 @@ def prepare(
         source: A recipe's path (.yaml), a table's path, or a table in memory.
         target, task, overrides, preset, validation, test, columns, data, pretrained: As of `fit`, which is to be called
             with the same.
-        num_workers: Processes that decode; None: as many as there are cores.
+        num_workers: Processes that decode; None: as many as there are cores, of this machine or of the cluster.
+        on: Where cells are decoded: "local", on this machine; "ray", on a Ray cluster, whose machines see the files at
+            the same paths. The store is this machine's, and holds the same in either case.
+        ray_address: The cluster's; None: $RAY_ADDRESS, else a Ray of its own on this machine.
         max_bytes: Of the store, frozen features included; None: $POLYSENSE_CACHE_BYTES, else 20 GiB. What was not used
             for the longest time is removed where that is not enough.
         progress: Whether to show progress.
 
     Raises:
-        UserError: Something that the caller can mend: the recipe, the table, too little room.
+        UserError: Something that the caller can mend: the recipe, the table, too little room, no Ray.
+        PolysenseError: A process died, or the cluster failed; what was decoded is kept.
     """
     started = time.monotonic()
+    executor = _executor(on, num_workers, ray_address)
     prepared = read_recipe(
         source,
         target=target,
@@ -206,14 +208,14 @@ def prepare(
     processor, _, _ = fit_processor(recipe, tables, most_for_features=_FOR_FEATURES)
     parts = [processor.prepared(table) for table in tables.values()]
     store = PreparedStore(max_bytes=max_bytes)
-    workers = num_cpus() if num_workers is None else num_workers
     unreadable: list[Unreadable] = []
     counts: list[PreparedCounts] = []
-    for name, column in processor.columns.items():
-        if column.is_media:
-            filling = _Filling(store, name, column, parts)
-            counts.append(filling.run(workers, progress=progress))
-            unreadable += filling.unreadable
+    with executor:
+        for name, column in processor.columns.items():
+            if column.is_media:
+                filling = _Filling(store, name, column, parts)
+                counts.append(filling.run(executor, progress=progress))
+                unreadable += filling.unreadable
     return PreparedCells(
         table=prepared.table.name,
         num_rows=sum(map(len, parts)),
@@ -224,62 +226,22 @@ def prepare(
     )
 
 
-class _Made(NamedTuple):
-    """What a process made of a cell: `packed` and its checksum, where it is new."""
+def _executor(on: str, num_workers: int | None, ray_address: str | None) -> Executor:
+    """Where cells are decoded.
 
-    outcome: Outcome
-    key: bytes = b""
-    data: bytes = b""
-    crc: int = 0
-    is_cut: bool = False
-    unreadable: Unreadable | None = None
-    digests: Mapping[bytes, bytes] = {}
-
-
-@dataclass(eq=False)
-class _CellReader:
-    """Cells of some tables, decoded unless they are in a shelf; what processes read."""
-
-    column: ColumnProcessor
-    name: str
-    shelf: PreparedShelf
-    keys: CellKeys
-    tables: Sequence[Table]
-    _starts: np.ndarray = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._starts = np.cumsum([0, *map(len, self.tables)])
-
-    def __len__(self) -> int:
-        return int(self._starts[-1])
-
-    def __getitems__(self, indices: Sequence[int]) -> list[_Made]:
-        """What becomes of the cells at some positions."""
-        made = [self._made(index) for index in indices]
-        return [*made[:-1], made[-1]._replace(digests=self.keys.digests.take_new())]
-
-    def _made(self, index: int) -> _Made:
-        part = int(np.searchsorted(self._starts, index, "right")) - 1
-        table, i, source = self.tables[part], index - int(self._starts[part]), self.column.source
-        cell = table.cell(i, source) if table.has(source) else None
-        if cell is None:
-            return _Made("missing")
-        root = table.root_of(source)
-        key = self.keys.content(cell, root)
-        if key is not None and self.shelf.cells.get(key, verify=True) is not None:
-            return _Made("stored", key)
-        try:
-            decoded = self.column.decoded(cell, table.source(i, source), root)
-        except DecodeError as error:
-            where = table.source(i, self.name, named_file(cell, self.column))
-            return _Made("unreadable", unreadable=Unreadable(source=where, reason=str(error)))
-        if not decoded.items:
-            return _Made("missing")
-        if key is None or key != self.keys.content(cell, root):  # it was changed while it was read
-            return _Made("unknown")
-        parts = packed(decoded)
-        data = b"".join(bytes(part) for part in parts)
-        return _Made("new", key, data, checksum([data]), bool(decoded.cuts))
+    Raises:
+        ConfigError: There is no such place.
+        DependencyError: It needs a package that is not installed.
+    """
+    if on == "ray":
+        return RayExecutor(ray_address, num_workers)
+    if on != "local":
+        raise ConfigError(f"on: found {on!r}, expected local or ray")
+    if ray_address is not None:
+        raise ConfigError(
+            f"found the address of a Ray cluster, {ray_address!r}, and on=local; expected on=ray (--on ray)"
+        )
+    return LocalExecutor(num_cpus() if num_workers is None else num_workers)
 
 
 class _Filling:
@@ -293,23 +255,24 @@ class _Filling:
         self.unreadable: list[Unreadable] = []
         store.kept.add(self._shelf_name)
 
-    def run(self, num_workers: int, *, progress: bool) -> PreparedCounts:
+    def run(self, executor: Executor, *, progress: bool) -> PreparedCounts:
         """Decodes and keeps what is not there.
 
         Raises:
             LockedError: Another process prepares the same cells.
-            ConfigError: There is too little room.
+            ConfigError: There is too little room, or as of `read_cells`.
+            PolysenseError: A process died, or the cluster failed.
         """
         store, digests = self._store, self._store.digests()
         new_digests: dict[bytes, bytes] = {}
         with store.writing(self._shelf_name) as shelf:
             keys = CellKeys(is_media=True, digests=digests, large=True)
-            reader = _CellReader(self._column, self._name, shelf, keys, self._tables)
+            reader = CellReader(self._column, self._name, shelf, keys, self._tables)
             written_at = digests_at = time.monotonic()
             uncommitted = 0
             try:
                 with cell_progress(f"{self._name}: cells", progress) as show:
-                    for done, made in enumerate(_read(reader, num_workers), 1):
+                    for done, made in enumerate(read_cells(reader, executor, digests), 1):
                         new_digests.update(made.digests)
                         uncommitted += self._take(shelf, made, len(reader) - done)
                         now = time.monotonic()
@@ -336,7 +299,7 @@ class _Filling:
             num_bytes=self._num_bytes,
         )
 
-    def _take(self, shelf: PreparedShelf, made: _Made, num_left: int) -> int:
+    def _take(self, shelf: PreparedShelf, made: Made, num_left: int) -> int:
         """Keeps a cell; the bytes that were written."""
         if made.unreadable is not None:
             self.unreadable.append(made.unreadable)
@@ -384,12 +347,3 @@ class _Filling:
             f"larger disk (POLYSENSE_CACHE), or make cells smaller (data.columns.{self._name}); the "
             f"{self._counts['new'] - 1:,} cells that were decoded are kept"
         )
-
-
-def _read(reader: _CellReader, num_workers: int) -> Iterator[_Made]:
-    starts = range(0, len(reader), _AT_ONCE)
-    lists = (list(range(start, min(start + _AT_ONCE, len(reader)))) for start in starts)
-    pool = WorkerPool(reader, num_workers, list) if num_workers > 1 and len(reader) > _AT_ONCE else None
-    with nullcontext() if pool is None else closing(pool):
-        for made in map(reader.__getitems__, lists) if pool is None else pool.read(lists):
-            yield from made

@@ -57,6 +57,7 @@ def test_what_was_added_comes_back_and_the_last_value_of_a_key_counts(
                 number: expected.get(number) for number in range(7)
             }
             assert len(each) == len(expected)
+            assert sorted(each.keys()) == sorted(map(key, expected))
             assert all((key(number) in each) == (number in expected) for number in range(7))
 
 
@@ -169,3 +170,12 @@ def test_files_that_are_not_there_hold_nothing(tmp_path: Path) -> None:
 
 def test_the_checksum_is_of_all_parts() -> None:
     assert checksum([b"ab", memoryview(b"c")]) == checksum([b"abc"]) != checksum([b"abd"])
+
+
+def test_what_is_added_can_be_read_before_it_is_committed(tmp_path: Path) -> None:
+    blob = opened(tmp_path)
+    with blob.appending():
+        blob.add(key(1), [b"one"], [1])
+        assert value_of(blob, 1) == b"one"
+        assert key(1) in blob
+        assert list(blob.keys()) == [key(1)]

@@ -42,6 +42,17 @@ def prepare(
         int | None,
         typer.Option("--workers", metavar="N", min=1, help="Processes that decode; as many as cores if not given."),
     ] = None,
+    on: Annotated[
+        str, typer.Option("--on", metavar="WHERE", help="Where cells are decoded: local, or ray for a Ray cluster.")
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            "--ray-address",
+            metavar="HOST:PORT",
+            help="The Ray cluster's; if not given, RAY_ADDRESS or a Ray of its own on this machine.",
+        ),
+    ] = None,
     max_bytes: Annotated[
         str | None,
         typer.Option(
@@ -78,6 +89,8 @@ def prepare(
             columns=columns,
             pretrained=pretrained,
             num_workers=workers,
+            on=on,
+            ray_address=ray_address,
             max_bytes=None if max_bytes is None else parse_bytes(max_bytes, "--max-bytes"),
             progress=not console.is_quiet(),
         )

@@ -93,6 +93,9 @@ class Blob:
         record = self._find(key)
         if record is None:
             return None
+        if self._pending and key in self._added:
+            assert self._files is not None, "what is pending was added within `appending`"
+            self._files.values.flush()  # its bytes may not have reached the file
         start = int(record["offset"])
         end = start + int(record["num_bytes"])
         values = self._values(end)
@@ -101,6 +104,14 @@ class Blob:
             self._forgotten.add(key)
             return None
         return part, record
+
+    def keys(self) -> Iterator[bytes]:
+        """The keys of the values that are there; whether these are whole is seen when one is read."""
+        yield from self._added.keys() - self._forgotten
+        for position in self._order:
+            key = self._records["key"][position].tobytes()
+            if key not in self._added and key not in self._forgotten:
+                yield key
 
     @contextlib.contextmanager
     def appending(self) -> Iterator[None]:

@@ -57,12 +57,13 @@ class FileDigests:
         self._taken: dict[bytes, bytes] = {}
         self._known = None if self._folder is None else _opened(self._folder)
 
-    def digest(self, media: Media, *, large: bool = False) -> bytes | None:
-        """A hash of a file's content and its kind by name; None where it is too large.
+    def digest(self, media: Media, *, large: bool = False, reads: bool = True) -> bytes | None:
+        """A hash of a file's content and its kind by name; None where it is too large, or not known.
 
         Args:
             media: A file.
             large: Whether files are hashed that are larger than what is read whole.
+            reads: Whether files are hashed that were not hashed before.
 
         Raises:
             OSError: It can't be read.
@@ -78,7 +79,7 @@ class FileDigests:
         if result is None and self._known is not None and (known := self._known.get(identity)) is not None:
             result = known[1]["digest"].tobytes()
         if result is None:
-            if media.num_bytes > MAX_BYTES and not large:
+            if not reads or (media.num_bytes > MAX_BYTES and not large):
                 return None
             result = _hashed_file(media)
             if time.time() - max(status.st_mtime, status.st_ctime) > _SETTLED:
@@ -113,12 +114,14 @@ class CellKeys:
     Args:
         is_media: Whether cells refer to files.
         digests: What is known of files; None: nothing yet.
-        large: As in `FileDigests.digest`.
+        large, reads: As in `FileDigests.digest`.
     """
 
-    def __init__(self, *, is_media: bool, digests: FileDigests | None = None, large: bool = False) -> None:
+    def __init__(
+        self, *, is_media: bool, digests: FileDigests | None = None, large: bool = False, reads: bool = True
+    ) -> None:
         self.digests = FileDigests() if digests is None else digests
-        self._is_media, self._large = is_media, large
+        self._is_media, self._large, self._reads = is_media, large, reads
 
     def content(self, cell: object, root: Path) -> bytes | None:
         """The same for two cells that hold the same; None where that can't be told.
@@ -144,7 +147,7 @@ class CellKeys:
             media = locate(cell, root, "media")
             if media.path is None:
                 return hashed([media.read()]) if media.num_bytes <= MAX_BYTES else None
-            return self.digests.digest(media, large=self._large)
+            return self.digests.digest(media, large=self._large, reads=self._reads)
         except (DecodeError, OSError):  # whoever decodes it says why
             return None
 

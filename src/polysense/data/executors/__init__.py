@@ -1,0 +1,1 @@
+"""Where cells are decoded: processes of this machine, or a cluster."""
