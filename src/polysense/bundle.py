@@ -49,6 +49,7 @@ from polysense.data.processor import Processor
 from polysense.data.recipe_paths import absolute_paths, relative_paths
 from polysense.data.store.stored_column import StoredColumn
 from polysense.data.tables.beside import kept_columns
+from polysense.data.tables.mapped_frame import GrowingFrame, reordered
 from polysense.data.tables.predictions import Predictions, predictions_frame
 from polysense.data.tables.sources import Table, read_table
 from polysense.errors import BundleError, ConfigError, DependencyError, TableError
@@ -393,21 +394,22 @@ class Bundle:
         """Predicts a prepared table; arguments as in `predict`, but `kept`, which has the columns themselves."""
         self.model.eval()
         rows: list[np.ndarray] = []
-        frames: list[polars.DataFrame] = []
+        frames = GrowingFrame()
         unreadable: list[Unreadable] = []
         for batch in self.batches(dataset, batch_size=batch_size, progress=progress):
             rows.append(batch.rows[batch.rows >= 0].numpy())
             part = {name: series[rows[-1]] for name, series in (kept or {}).items()}
             # A row's number in what was read decides what is drawn, whichever part of it is predicted.
             numbered = batch.renumbered(dataset.table.rows)
-            frames.append(self._frame(numbered, dataset.table.select(rows[-1]), part))
+            frames.add(self._frame(numbered, dataset.table.select(rows[-1]), part))
             unreadable.extend(batch.unreadable)
-        if not rows:
+        frame = frames.finish()
+        if frame is None:
             raise TableError("the table has no rows to predict")
         unreadable.sort(key=lambda cell: (cell.source.row, cell.source.column))
-        frame = polars.concat(frames, how="vertical_relaxed")
         warnings = (*dataset.table.join_warnings, *warn_of_each(_log, self.processor.unfamiliar(dataset.table)))
-        return Predictions(frame[np.argsort(np.concatenate(rows), kind="stable")], tuple(unreadable), warnings)
+        order = np.argsort(np.concatenate(rows), kind="stable")
+        return Predictions(reordered(frame, order), tuple(unreadable), warnings)
 
     def _frame(self, batch: Batch, table: Table, kept: Mapping[str, polars.Series]) -> polars.DataFrame:
         """The predictions of a batch: decoded at once, so that no mask or image is kept for a whole table.

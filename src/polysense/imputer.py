@@ -82,7 +82,7 @@ class Imputer:
             return table
         result = self._known.get(table)
         if result is None:  # a training table is asked for several times
-            result = self._known[table] = self._filled(replace(table, imputations=None))
+            result = self._known[table] = self._filled(table.changed(imputations=None))
         return result
 
     def counts(self, table: Table) -> dict[str, tuple[int, int]]:
@@ -178,4 +178,4 @@ def missing_cells(table: Table, name: str) -> np.ndarray:
     """Which rows lack a column's cell, whatever imputes it; bool [rows]."""
     if not table.has(name):
         return np.ones(len(table), dtype=bool)
-    return np.array([cell is None for cell in replace(table, imputations=None).cells(name)], dtype=bool)
+    return np.array([cell is None for cell in table.changed(imputations=None).cells(name)], dtype=bool)

@@ -20,6 +20,7 @@ import secrets
 import shutil
 import stat
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ __all__ = [
     "absolute_path",
     "move_entries",
     "named_path",
+    "nameless_file",
     "relative_path",
     "replacing",
     "replacing_folder",
@@ -44,6 +46,7 @@ __all__ = [
 ]
 
 _PART = re.compile(r"\.[0-9a-f]{16}\.part")
+_SPARED = 1 << 30  # bytes of the disk that what is too large for memory leaves free
 _ABANDONED_AFTER = 3600.0  # seconds without a byte
 _swept: set[Path] = set()
 
@@ -148,6 +151,35 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Writes bytes; see `write_text`."""
     with replacing(path, durable=durable) as part:
         part.write_bytes(data)
+
+
+@contextlib.contextmanager
+def nameless_file(num_bytes: int) -> Iterator[Path]:
+    """A file for what is too large for memory; it loses its name when the block ends, so that nothing is left behind
+    however the process ends. What has it mapped or open by then reads on, and its blocks are free with the last of it.
+
+    It lies in the folder that TMPDIR (TEMP, TMP) names, else in /var/tmp, which is on a disk where /tmp may be memory.
+
+    Args:
+        num_bytes: That it will have.
+
+    Raises:
+        OSError: It can't be made, the disk would be nearly full, or files can't lose their names on this system.
+    """
+    if os.name != "posix":
+        raise OSError(errno.ENOTSUP, "a file that is mapped can't lose its name on this system")
+    is_stated = any(os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
+    on_disk = Path("/var/tmp")
+    folder = on_disk if not is_stated and os.access(on_disk, os.W_OK) else Path(tempfile.gettempdir())
+    if shutil.disk_usage(folder).free < num_bytes + _SPARED:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+    number, name = tempfile.mkstemp(prefix="polysense-", dir=folder)
+    os.close(number)
+    try:
+        yield Path(name)
+    finally:
+        with contextlib.suppress(OSError):
+            Path(name).unlink()
 
 
 @contextlib.contextmanager

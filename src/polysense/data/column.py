@@ -13,6 +13,7 @@ import copy
 import dataclasses
 import tempfile
 from abc import ABC, abstractmethod
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,8 +160,7 @@ class ColumnProcessor(FittedColumn):
         cells = self.cleaner.fitted(cells)
         if self.joins_lists:
             cells = [self._joined(cell) if isinstance(cell, list) else cell for cell in cells]
-        present: list[int] = []
-        sizes = [1]
+        present, sizes = array("q"), array("q", [1])  # a list takes 40 bytes for each
         for i, cell in enumerate(cells):  # once: cells may be files
             if cell is not None:
                 present.append(i)
@@ -209,7 +209,7 @@ class ColumnProcessor(FittedColumn):
         if self.features is None or self.features.configs != tuple(configs):
             self.features = None
             if configs:
-                present = [i for i, cell in enumerate(cells) if cell is not None]
+                present = array("q", (i for i, cell in enumerate(cells) if cell is not None))
                 limit = min(most_cells, _NUM_MEDIA) if self.is_media else most_cells
                 examples = []
                 for i in sampled(present, limit):

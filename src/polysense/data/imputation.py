@@ -379,7 +379,7 @@ class TableImputer:
         if table.imputations is not None and table.imputations.by is self:
             return table
         if table not in self._known:
-            self._known[table] = self._filled(replace(table, imputations=None))
+            self._known[table] = self._filled(table.changed(imputations=None))
         return self._known[table]
 
     def remarks(self) -> list[str]:
@@ -428,9 +428,9 @@ class TableImputer:
         matrix = np.stack([numbers[each] for each in names], axis=1) if names else np.zeros((rows, 0))
         return names.index(name) if name in names else -1, matrix
 
-    def _cells(self, table: Table, name: str) -> list[object]:
+    def _cells(self, table: Table, name: str) -> Sequence[object]:
         """A column's cells as they are read; one that the table lacks is missing in all its rows."""
-        cells: list[object] = table.cells(name) if table.has(name) else [None] * len(table)
+        cells: Sequence[object] = table.cells(name) if table.has(name) else [None] * len(table)
         cleaner = self._cleaners.get(name)
         return cells if cleaner is None else [cleaner.cell(cell) for cell in cells]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar, overload
@@ -223,7 +222,7 @@ class Processor:
         warnings = []
         for name, column in self.columns.items():
             if not column.is_media and table.has(column.source):
-                warning = column.unfamiliar([column.cleaner.cell(cell) for cell in table.cells(column.source)])
+                warning = column.unfamiliar(map(column.cleaner.cell, table.cells(column.source)))
                 if warning is not None:
                     warnings.append(f"{table.name}, column {name!r}: {warning}")
         return warnings
@@ -248,10 +247,10 @@ class Processor:
 
     def prepared(self, table: Table) -> Table:
         """The table as `transform` reads it: with what fills its missing cells, where there is a filler."""
-        table = replace(table, sides={}) if table.sides else table  # joined: processes that decode need no copy
+        table = table.changed(sides={}) if table.sides else table  # joined: processes that decode need no copy
         if self.imputer is not None:
             return self.imputer.fill(table)
-        return table if table.imputations is None else replace(table, imputations=None)
+        return table if table.imputations is None else table.changed(imputations=None)
 
     def transform(
         self, table: Table, i: int, *, with_targets: bool, stored: Mapping[str, StoredColumn] | None = None
@@ -458,7 +457,7 @@ def named_file(cell: object, column: ColumnProcessor) -> str | None:
 
 def _cells(table: Table, column: str) -> Sequence[object]:
     """A column's cells; one at a time where they may hold whole files."""
-    kind = table.frame.get_column(column).dtype  # a frame's schema is made of all its columns each time
+    kind = table.dtype(column)
     if not (kind.is_nested() or kind == pl.Binary):
         return table.cells(column)
     return _PerRow(len(table), lambda i: table.cell(i, column))

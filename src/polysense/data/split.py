@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -228,12 +229,13 @@ def groups_of(table: Table, column: str) -> np.ndarray:
 def _groups(table: Table, column: str) -> tuple[dict[tuple[str, str], int], np.ndarray]:
     """The groups' names with their numbers, and each row's."""
     table.require(column, "group column")
-    names = [
+    names = (
         ("group", _spell(cell)) if cell is not None else ("row", str(row))
         for cell, row in zip(table.cells(column), table.rows, strict=True)
-    ]
+    )
     index: dict[tuple[str, str], int] = {}
-    return index, np.array([index.setdefault(name, len(index)) for name in names], dtype=np.int64)
+    numbers = (index.setdefault(name, len(index)) for name in names)
+    return index, np.fromiter(numbers, dtype=np.int64, count=len(table))
 
 
 def _fill(free: Sequence[int], sizes: np.ndarray, requested: float, keep: int) -> list[int]:
@@ -313,7 +315,11 @@ class ColumnSplitConfig(SplitConfig):
     def assign(self, table: Table, labels: Sequence[object] | None, seed: int) -> np.ndarray:
         table.require(self.column, "split column")
         where = f"{table.name}, column {self.column!r}"
-        cells = [None if cell is None else _spell(cell) for cell in table.cells(self.column)]
+        spelled: dict[str, str] = {}  # one text for each value
+        cells = [
+            None if cell is None else spelled.setdefault(text := _spell(cell), text)
+            for cell in table.cells(self.column)
+        ]
         counts = Counter("(missing)" if cell is None else cell for cell in cells)
         result = ", ".join(f"{value!r} ({count:,} rows)" for value, count in list(counts.items())[:12])
         named = {value: SPLITS.index(name) for name, spellings in _SPELLINGS.items() for value in spellings}
@@ -344,7 +350,7 @@ class ColumnSplitConfig(SplitConfig):
                 groups = GroupSplitConfig(column=self.group, validation=self.fraction, test=0.0)
                 parts[train] = groups.assign(table.select(train), None, seed)
                 return parts
-            chosen = None if labels is None or not self.stratify else [labels[i] for i in train.tolist()]
+            chosen = None if labels is None or not self.stratify else compress(labels, (parts == 0).tolist())
             keys = fold(seed, "split", table.rows[train])
             parts[train] = _apportion(_classes(chosen, len(train)), keys, self.fraction, 0.0, where)
             logger.info(
@@ -353,12 +359,13 @@ class ColumnSplitConfig(SplitConfig):
         return parts
 
 
-def _classes(labels: Sequence[object] | None, num_rows: int) -> np.ndarray:
+def _classes(labels: Iterable[object] | None, num_rows: int) -> np.ndarray:
     """A class number per row, int64 [rows]; lists of labels are classes too."""
     if labels is None:
         return np.zeros(num_rows, dtype=np.int64)
     index: dict[str, int] = {}
-    return np.array([index.setdefault(repr(label), len(index)) for label in labels], dtype=np.int64)
+    numbers = (index.setdefault(repr(label), len(index)) for label in labels)
+    return np.fromiter(numbers, dtype=np.int64, count=num_rows)
 
 
 def _apportion(classes: np.ndarray, keys: np.ndarray, validation: float, test: float, where: str) -> np.ndarray:

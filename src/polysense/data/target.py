@@ -140,7 +140,7 @@ class TargetProcessor(ABC):
         self._required, self._inputs = requirements or Requirements(), dict(inputs or {})
         for column in self.columns:
             table.require(column, "target column")
-        cells = [list(self.cleaner.fitted(table.cells(column, literal=True))) for column in self.columns]
+        cells = [self.cleaner.fitted(table.cells(column, literal=True)) for column in self.columns]
         self._target = self._fit(table, cells)
         return self._target
 
@@ -286,7 +286,7 @@ class TargetProcessor(ABC):
         return processor
 
     @abstractmethod
-    def _fit(self, table: Table, cells: list[list[object]]) -> Target:
+    def _fit(self, table: Table, cells: Sequence[Sequence[object]]) -> Target:
         """Learns from the training cells of each column."""
 
     @abstractmethod

@@ -73,16 +73,16 @@ class TrainingCells:
 
     def values(self, limit: int | None = None) -> Iterator[Any]:
         """Likewise without their sources, each of which is made when it is asked for."""
-        for position in self.present if limit is None else sampled(self.present, limit):
-            cell = self.cells[position]
+        # All are gone through as they stand: picking each by its position takes ten times as long.
+        for cell in self.cells if limit is None else (self.cells[i] for i in sampled(self.present, limit)):
             if isinstance(cell, list):
                 yield from (item for item in cell[: self.most_items] if item is not None)
             elif cell is not None:
                 yield cell
 
     def _positioned(self, limit: int | None) -> Iterator[tuple[int, Any]]:
-        for position in self.present if limit is None else sampled(self.present, limit):
-            cell = self.cells[position]
+        chosen = () if limit is None else sampled(self.present, limit)
+        for position, cell in enumerate(self.cells) if limit is None else ((i, self.cells[i]) for i in chosen):
             for item in cell[: self.most_items] if isinstance(cell, list) else (cell,):
                 if item is not None:
                     yield position, item

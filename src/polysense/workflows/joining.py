@@ -68,7 +68,7 @@ def join_like(config: DataConfig, table: Table, joined: Table) -> Table:
     """Another table of the recipe (for validation, for the test) joined to the same tables as the main one is."""
     if not config.tables:
         return table
-    return join_tables(replace(table, sides=joined.sides), config.tables, uses_of(to_dict(config))).table
+    return join_tables(table.changed(sides=joined.sides), config.tables, uses_of(to_dict(config))).table
 
 
 def side_tables(config: DataConfig, joined: Table) -> dict[str, Table]:
@@ -107,4 +107,4 @@ def _with_sides(table: Table, configs: Mapping[str, JoinConfig], read: Callable[
                 f"read_table(TABLE, join={{{name!r}: ...}})"
             )
         sides[name] = read(config.table)
-    return replace(table, sides=sides)
+    return table.changed(sides=sides)

@@ -335,7 +335,7 @@ def file_stem(source: str) -> str:
     return re.sub(r"[^\w.-]+", "_", Path(source).stem)[:60] or "table"
 
 
-def class_labels(config: DataConfig, table: Table) -> list[object] | None:
+def class_labels(config: DataConfig, table: Table) -> Sequence[object] | None:
     """The cells of the first target where they are classes, to stratify by; else None."""
     first = next(iter(config.targets.items()), None)
     if first is None or not registry_task(first[1].task).has_classes:

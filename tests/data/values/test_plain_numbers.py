@@ -34,6 +34,10 @@ def test_evidence_is_that_of_the_cells_one_by_one(monkeypatch: pytest.MonkeyPatc
         with monkeypatch.context() as patch:
             patch.setattr(notation, "_of_plain", lambda cells: None)
             one_by_one = NotationEvidence.of(cells)
+            patch.undo()
+            patch.setattr(notation, "_AT_ONCE", 7)
+            in_parts = NotationEvidence.of(cells)
+        assert dataclasses.asdict(in_parts) | {"values": [*in_parts.values]} == dataclasses.asdict(at_once)
         num_plain += PlainNumbers.of([cell.strip() for cell in cells if isinstance(cell, str)]) is not None
         assert dataclasses.asdict(at_once) == dataclasses.asdict(one_by_one), cells
     assert num_plain > 500  # or nothing was compared

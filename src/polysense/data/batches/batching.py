@@ -198,7 +198,8 @@ class ByTokens(Batching):
 
     def _cut(self, rows: np.ndarray) -> list[np.ndarray]:
         """Cuts rows, the shortest first, into steps within the budget."""
-        items, longest, total = self._lengths.items[rows], self._lengths.longest[rows], self._total[rows]
+        lengths, total = self._lengths, self._total[rows]
+        items, longest = lengths.items[rows].astype(np.int64), lengths.longest[rows].astype(np.int64)
         result, start = [], 0
         while start < len(rows):
             most = max(1, self._max_tokens // int(total[start]))  # no row after it is shorter

@@ -14,7 +14,8 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping
+from array import array
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,8 +45,9 @@ class RowLengths:
     """How long each row is.
 
     Attributes:
-        items: int64 [rows, columns], the items of each cell; 0 = absent.
-        longest: int64 [rows, columns], the tokens of its longest item; 0 = absent.
+        items: Integers [rows, columns], the items of each cell; 0 = absent. Of a type no larger than it must be, since
+            a table may have many rows; to calculate with them, make them int64.
+        longest: Likewise the tokens of its longest item; 0 = absent.
     """
 
     items: np.ndarray
@@ -61,13 +63,16 @@ class RowLengths:
     @property
     def total(self) -> np.ndarray:
         """Each row's tokens where it stands alone; int64 [rows], at least 1."""
-        return np.asarray(np.maximum(1, (self.items * self.longest).sum(axis=1)))
+        total = np.zeros(len(self), dtype=np.int64)
+        for items, longest in zip(self.items.T, self.longest.T, strict=True):
+            total += items.astype(np.int64) * longest
+        return np.maximum(1, total)
 
     def padded(self, rows: np.ndarray) -> int:
         """The tokens of a batch of these rows, padding counted: rows times, per column, most items times longest."""
         if not len(rows):
             return 0
-        per_row = int((self.items[rows].max(axis=0) * self.longest[rows].max(axis=0)).sum())
+        per_row = int((self.items[rows].max(axis=0).astype(np.int64) * self.longest[rows].max(axis=0)).sum())
         return len(rows) * max(1, per_row)
 
 
@@ -135,7 +140,7 @@ def row_lengths(
     for target in targets.values():
         if target.has_length and all(map(table.has, target.columns)):
             pairs.append(_target(table, target, exact=exact))
-    items = np.stack([pair[0] for pair in pairs], axis=1) if pairs else np.zeros((len(table), 0), dtype=np.int64)
+    items = np.stack([pair[0] for pair in pairs], axis=1) if pairs else np.zeros((len(table), 0), dtype=np.uint8)
     longest = np.stack([pair[1] for pair in pairs], axis=1) if pairs else items
     _log.info(
         "%s: the lengths of %d rows were %s in %.1f s",
@@ -164,17 +169,18 @@ def _column(table: Table, name: str, processor: ColumnProcessor, *, exact: bool)
         def sizes(i: int) -> list[int]:
             return estimate(table.cell(i, name))
 
-    rows = [row[: processor.most_items] for row in _each(len(table), lengths, sizes, exact=exact)]
     limit, multiple = spec.longest(processor), spec.length_multiple
-    longest = [max(row, default=0) if limit is None else min(max(row, default=0), limit) for row in rows]
-    if multiple is not None:
-        longest = [round_up(length, multiple) if length else 0 for length in longest]
-    if column.longest is not None:
-        longest = [min(length, column.longest) for length in longest]
-    return (
-        np.array([len(row) for row in rows], dtype=np.int64),
-        np.array([math.ceil(spec.cost(column, length)) for length in longest], dtype=np.int64),
-    )
+    num_items, costs = array("q"), array("q")
+    for row in _each(len(table), lengths, sizes, exact=exact):
+        row = row[: processor.most_items]
+        longest = max(row, default=0) if limit is None else min(max(row, default=0), limit)
+        if multiple is not None and longest:
+            longest = round_up(longest, multiple)
+        if column.longest is not None:
+            longest = min(longest, column.longest)
+        num_items.append(len(row))
+        costs.append(math.ceil(spec.cost(column, longest)))
+    return _small(num_items), _small(costs)
 
 
 def _target(table: Table, target: TargetProcessor, *, exact: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -193,18 +199,23 @@ def _target(table: Table, target: TargetProcessor, *, exact: bool) -> tuple[np.n
         parts = [part for cell in cells for part in (cell if isinstance(cell, list) else [cell]) if part is not None]
         return [len(str(part)) for part in parts]
 
-    result = _each(len(table), tokens, characters, exact=exact)
-    longest = np.array([max(lengths, default=0) for lengths in result], dtype=np.int64)
+    longest = _small(array("q", (max(row, default=0) for row in _each(len(table), tokens, characters, exact=exact))))
     return np.minimum(longest, 1), longest
 
 
 def _each(
     num_rows: int, tokens: Callable[[int], list[int]], characters: Callable[[int], list[int]] | None, *, exact: bool
-) -> list[list[int]]:
+) -> Iterator[list[int]]:
     """Per row the length of each item: measured, or estimated from characters where there are any."""
     if exact or characters is None:
-        return [tokens(i) for i in range(num_rows)]
+        return map(tokens, range(num_rows))
     sample = np.sort(permutation(num_rows, "length sample")[:NUM_SAMPLED]).tolist()
     known = sum(sum(tokens(i)) for i in sample)
     ratio = known / max(1, sum(sum(characters(i)) for i in sample))
-    return [[math.ceil(length * ratio) for length in characters(i)] for i in range(num_rows)]
+    return ([math.ceil(length * ratio) for length in characters(i)] for i in range(num_rows))
+
+
+def _small(numbers: array[int]) -> np.ndarray:
+    """Numbers from 0 on, of the smallest type that holds them."""
+    values = np.array(numbers, dtype=np.int64)
+    return values.astype(np.min_scalar_type(int(values.max(initial=0))))

@@ -98,13 +98,13 @@ def _named(main: Table, side: Table, name: str) -> Iterator[tuple[str, str]]:
 def _pair(main: Table, here: str, side: Table, there: str) -> _Pair | None:
     """What is to be known of a pair of columns; None if their cells can be no keys."""
     try:
-        keys = [key_texts(main.frame[here], main.name)], [key_texts(side.frame[there], side.name)]
+        keys = [key_texts(main.column(here), main.name)], [key_texts(side.column(there), side.name)]
     except TableError:
         return None
     floats = [
         column
         for table, name, (column,) in ((main, here, keys[0]), (side, there, keys[1]))
-        if table.frame[name].dtype.is_float()
+        if table.dtype(name).is_float()
     ]
     if any(column.str.contains(".", literal=True).any() for column in floats):  # quantities
         return None
@@ -136,5 +136,5 @@ def _spelled(pair: _Pair) -> str:
 
 
 def _examples(table: Table, column: str) -> str:
-    keys = table.frame[column].drop_nulls().unique(maintain_order=True)[:_SHOWN].to_list()
+    keys = table.column(column).drop_nulls().unique(maintain_order=True)[:_SHOWN].to_list()
     return ", ".join(repr(key) for key in keys) or "nothing"

@@ -87,8 +87,8 @@ def _join(
     if config.before is not None:
         table.require(config.before, "column with a row's time")
     keys = (
-        [key_texts(table.frame[here], table.name) for here in pairs],
-        [key_texts(side.frame[there], side.name) for there in pairs.values()],
+        [key_texts(table.column(here), table.name) for here in pairs],
+        [key_texts(side.column(there), side.name) for there in pairs.values()],
     )
     level: Comparison = choose_level(*keys) if config.keys == "auto" else config.keys
     matched = match(*keys, level)
@@ -120,14 +120,14 @@ def _join(
     if rows == "many":
         chosen, more = list_rows(table, side, config, matched, name)
         notes += more
-        joined = [listed(side.frame[there], chosen).alias(here) for here, there in columns.items()]
+        joined = [listed(side.column(there), chosen).alias(here) for here, there in columns.items()]
         most, num_cut = int(chosen.lengths.max(initial=0)), chosen.num_cut
         has_partner = chosen.lengths > 0
     else:
         positions = np.append(_first_rows(matched), -1)[matched.main]  # of no key, -1, the last one
         index = pl.Series(positions).cast(pl.Int64)
         index = index.set(index < 0, None)
-        joined = [side.frame[there].gather(index).alias(here) for here, there in columns.items()]
+        joined = [side.column(there).gather(index).alias(here) for here, there in columns.items()]
         has_partner = positions >= 0
     result = _with_partnerless(
         keys,
@@ -222,7 +222,7 @@ def _are_equal(side: Table, matched: KeyMatch, columns: Sequence[str]) -> bool:
     rows = np.flatnonzero(matched.side >= 0)
     first = _first_rows(matched)[matched.side[rows]]
     return all(
-        bool(side.frame[column].gather(rows).eq_missing(side.frame[column].gather(first)).all()) for column in columns
+        bool(side.column(column).gather(rows).eq_missing(side.column(column).gather(first)).all()) for column in columns
     )
 
 
@@ -294,7 +294,7 @@ def _notes(
             f"{_examples(keys[0])} in {table.name}, {_examples(keys[1])} in {side.name}"
         )
     for here, there in pairs.items():
-        kinds = [_kind(table.frame[here]), _kind(side.frame[there])]
+        kinds = [_kind(table.column(here)), _kind(side.column(there))]
         if kinds[0] != kinds[1] and not loose and (matched.main < 0).any():
             notes.append(
                 f"{spelled_keys({here: there})}: keys are {kinds[0]} in {table.name} and {kinds[1]} in {side.name}"

@@ -126,7 +126,7 @@ def _ends(times: pl.Series, table: Table, column: str) -> pl.Series:
     """
     if times.dtype.is_numeric():
         return times
-    is_day = ~table.frame[column].str.contains(":", literal=True)
+    is_day = ~table.column(column).str.contains(":", literal=True)
     over = times + timedelta(days=1, microseconds=-1)
     return pl.select(pl.when(is_day).then(over).otherwise(times)).to_series()
 
@@ -144,7 +144,7 @@ def _times(table: Table, column: str) -> pl.Series:
     Raises:
         TableError: A cell is neither; names the first.
     """
-    cells = table.frame[column]
+    cells = table.column(column)
     if cells.dtype.is_numeric():
         return cells.cast(pl.Float64).fill_nan(None)
     if cells.dtype != pl.String:

@@ -24,12 +24,12 @@ _CLEANED: WeakKeyDictionary[Table, Mapping[str, pl.Series]] = WeakKeyDictionary(
 
 def cleaned(table: Table, name: str, literal: bool) -> pl.Series:
     """A column with its missing cells null, for counting: texts trimmed, structures of inputs by position."""
-    series = table.frame.get_column(name)
+    series = table.column(name)
     if series.dtype == pl.String:
-        if literal or len(table) * table.frame.width > _FEW_CELLS:
+        if literal or len(table) * table.width > _FEW_CELLS:
             return _trimmed(table, [name], literal)[name]
         if table not in _CLEANED:
-            _CLEANED[table] = _trimmed(table, [n for n, kind in table.frame.schema.items() if kind == pl.String], False)
+            _CLEANED[table] = _trimmed(table, [n for n, kind in table.schema.items() if kind == pl.String], False)
         return _CLEANED[table][name]
     if series.dtype.is_float():
         return series.fill_nan(None)
@@ -48,7 +48,8 @@ def _trimmed(table: Table, names: Sequence[str], literal: bool) -> dict[str, pl.
         text = pl.col(name).str.strip_chars()
         texts.append(pl.when(text.is_in(missing)).then(None).otherwise(text).alias(str(i)))
         are_odd.append((pl.col(name).str.len_bytes() != pl.col(name).str.len_chars()).any().alias(str(i)))
-    odd = table.frame.select(are_odd).row(0) if len(table) else [False] * len(names)
-    columns = zip(names, table.frame.select(texts).get_columns(), odd, strict=True)
+    frame = pl.DataFrame([table.column(name) for name in names])
+    odd = frame.select(are_odd).row(0) if len(table) else [False] * len(names)
+    columns = zip(names, frame.select(texts).get_columns(), odd, strict=True)
     # The same word typed on a Mac is the same value.
     return {name: (text.str.normalize("NFC") if is_odd else text).alias(name) for name, text, is_odd in columns}

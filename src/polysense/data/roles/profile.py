@@ -32,7 +32,7 @@ from polysense.data.roles.cleaned import cleaned
 from polysense.data.roles.column_names import name_words
 from polysense.data.roles.row_numbers import INDEX_NAMES, is_named_index, numbers_rows
 from polysense.data.tables.sources import Table
-from polysense.data.values.category_key import category_key
+from polysense.data.values.category_key import category_key, num_categories
 from polysense.data.values.cells import clean
 from polysense.data.values.notation import DecimalMark, Notation, NotationEvidence
 from polysense.data.values.numbers import is_number
@@ -68,9 +68,6 @@ _MAX_CATEGORIES = 1_000
 _MAX_CODED_CLASSES = 20  # an integer target with more values than this is a quantity, unless its name says otherwise
 _PHONE = re.compile(r"(?:\+|\(?0|\()[1-9][\d ()/.-]{5,18}\d")
 _PHONE_DIGITS = 7
-# What `category_key` may change: spaces around, letters beyond ASCII, "1.0" and "True".
-_NOT_ITS_OWN_KEY = re.compile(r"^ | $|[^ -~]|\.0+$|^(?i:true|false)$")
-_SHORT = 100_000  # rows, whose texts are told apart faster than polars has begun
 _SPACELESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 
 
@@ -138,7 +135,7 @@ class ColumnProfile(Profile):
         self.table, self.literal, self._name = table, literal, name
         self.series = cleaned(table, name, literal)
         present = np.flatnonzero(self.series.is_not_null().to_numpy())
-        sample = max(_FEWEST_SAMPLED, min(SAMPLE, _MOST_SAMPLED // max(1, table.frame.width)))
+        sample = max(_FEWEST_SAMPLED, min(SAMPLE, _MOST_SAMPLED // max(1, table.width)))
         chosen = np.sort(present[_sampled(len(present), sample)])
         self.positions = chosen.tolist()
         cells = table.some_cells(chosen, name, literal=literal)
@@ -348,12 +345,7 @@ class ColumnProfile(Profile):
             if not self.literal or values.dtype.is_nested() or values.dtype == pl.Binary:
                 return len(values)
             return len({category_key(value) for value in values.to_list()} - {None})
-        # As classes and categories are told apart; most texts are their own key.
-        series = self.series if len(self.series) < _SHORT else self.series.unique()
-        texts = {*series.to_list()} - {None}
-        odd = {text for text in texts if _NOT_ITS_OWN_KEY.search(text)}
-        keys = {category_key(text) for text in odd} - {None}
-        return len((texts - odd) | keys) if odd else len(texts)
+        return num_categories(self.series)  # as classes and categories are told apart
 
     def counts(self) -> str:
         missing = self.num_rows - self.num_present
@@ -395,11 +387,11 @@ def other_marks(table: Table) -> Mapping[str, DecimalMark]:
     """Per text column the decimal mark that the rest of its table settles: the other columns, where they agree, else
     semicolons between the fields, which are written where the comma is taken."""
     if table not in _MARKS:
-        texts = [name for name, kind in table.frame.schema.items() if kind == pl.String]
+        texts = [name for name, kind in table.schema.items() if kind == pl.String]
         marks: dict[str, DecimalMark] = {}
         commas = set()
         for name in texts:
-            cells = [clean(value) for value in table.frame.get_column(name).drop_nulls().head(_SAMPLE_MARKS).to_list()]
+            cells = [clean(value) for value in table.column(name).drop_nulls().head(_SAMPLE_MARKS).to_list()]
             evidence = NotationEvidence.of(cells)
             decimal = evidence.notation.decimal
             if evidence.is_numeric and evidence.settled == "cells" and decimal is not None and not evidence.unclear:
@@ -438,7 +430,7 @@ def are_codes(evidence: ColumnProfile) -> bool:
 
 @lru_cache(maxsize=8)
 def _sampled(num: int, most: int) -> np.ndarray:
-    return permutation(num, "infer")[:most]
+    return permutation(num, "infer")[:most].copy()  # a part would keep the whole
 
 
 def read_numbers(table: Table, column: pl.Series) -> np.ndarray:

@@ -29,7 +29,7 @@ def kept_columns(table: Table, names: Sequence[str]) -> dict[str, pl.Series]:
     results = {}
     for name in (unicodedata.normalize("NFC", name) for name in names):  # as tables have names
         table.require(name, "column to keep")
-        results[name] = _plain(table.frame[name], table.name)
+        results[name] = _plain(table.column(name), table.name)
     return results
 
 

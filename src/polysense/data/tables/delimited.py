@@ -26,6 +26,7 @@ import polars as pl
 
 from polysense.core.logs import get_logger, remark
 from polysense.data.tables.limits import CELL_BYTES, TableBudget
+from polysense.data.tables.mapped_frame import GrowingFrame
 from polysense.errors import TableError
 
 __all__ = ["check_names", "open_text", "read_delimited"]
@@ -318,17 +319,16 @@ def _read(path: Path, encoding: Encoding, delimiter: str, offset: int, quoting: 
             raise TableError(f"{path}: is empty; expected a header line with the columns' names")
         budget.check_columns(len(header[1]), f"{path}, line {header[0]}")
         names = check_names([name.strip() for name in header[1]], f"{path}, line {header[0]}")
-        chunks: list[list[pl.Series]] = []
+        frame = GrowingFrame()
         rows = _rows(path, records, names, delimiter, budget)
         num_rows = min(_CHUNK, max(64, _CHUNK_CELLS // len(names)))
         while chunk := list(itertools.islice(rows, num_rows)):
             columns = zip(*chunk, strict=True)
             series = [pl.Series(n, list(cells), dtype=pl.String) for n, cells in zip(names, columns, strict=True)]
             budget.spend(sum(int(part.estimated_size()) for part in series) + CELL_BYTES * len(chunk) * len(names))
-            chunks.append(series)
-    if not chunks:
-        return pl.DataFrame({name: pl.Series(name, [], dtype=pl.String) for name in names})
-    return pl.DataFrame([pl.concat(parts) for parts in zip(*chunks, strict=True)])
+            frame.add(pl.DataFrame(series))
+    result = frame.finish()
+    return pl.DataFrame({name: pl.Series(name, [], dtype=pl.String) for name in names}) if result is None else result
 
 
 def _lines(path: Path, stream: io.TextIOWrapper, delimiter: str, offset: int, budget: TableBudget) -> Iterator[str]:

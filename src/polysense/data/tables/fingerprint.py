@@ -26,7 +26,7 @@ def table_fingerprint(table: Table) -> dict[str, Any]:
     return {
         "rows": len(table),
         "polars": pl.__version__,  # whose hashes the unordered ones are sums of
-        "columns": {name: _column(table.frame[name]) for name in table.names},
+        "columns": {name: _column(table.column(name)) for name in table.names},
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from polysense.core.files import replacing
+from polysense.data.tables.mapped_frame import chunks_of
 from polysense.errors import TableError
 from polysense.escaping import defused
 
@@ -47,28 +49,49 @@ def naming(path: Path) -> Iterator[None]:
         raise TableError(f"{path}: can't be written: {error.strerror or error}") from error
 
 
-def write_frame(frame: pl.DataFrame, part: Path, ending: str, *, csv_safe: bool = True) -> None:
+def write_frame(
+    frame: pl.DataFrame, part: Path, ending: str, *, csv_safe: bool = True, lists_as_texts: bool = False
+) -> None:
     """Writes a frame to the path of `frame_file`, as .csv, .tsv, .parquet, or else as JSON Lines.
+
+    Texts are written in chunks of rows, of which alone Python objects are made.
 
     Args:
         frame: The table.
         part: The path.
         ending: Of the file that is asked for.
         csv_safe: Whether texts in .csv and .tsv that a spreadsheet would compute are defused, names of columns too.
+        lists_as_texts: Whether lists in .csv and .tsv, which have none, are written as JSON.
     """
-    if csv_safe and ending.lower() in (".csv", ".tsv"):
-        texts = [name for name, kind in frame.schema.items() if kind in (pl.String, pl.Categorical, pl.Enum)]
-        columns = [frame[name].cast(pl.String).to_list() for name in texts]
-        frame = frame.with_columns(
-            pl.Series(name, [None if cell is None else defused(cell) for cell in cells], dtype=pl.String)
-            for name, cells in zip(texts, columns, strict=True)
-        ).rename({name: defused(name) for name in frame.columns})
-    match ending.lower():
-        case ".csv":
-            frame.write_csv(part)
-        case ".tsv":
-            frame.write_csv(part, separator="\t")
-        case ".parquet":
-            frame.write_parquet(part)
-        case _:
-            frame.write_ndjson(part)
+    ending = ending.lower()
+    if ending == ".parquet":
+        frame.write_parquet(part)
+        return
+    with part.open("wb") as stream:
+        for index, rows in enumerate(chunks_of(len(frame)) if len(frame) else [slice(0, 0)]):
+            chunk = frame[rows]
+            if ending not in (".csv", ".tsv"):
+                chunk.write_ndjson(stream)
+                continue
+            if lists_as_texts:
+                chunk = _with_lists_as_texts(chunk)
+            if csv_safe:
+                chunk = _defused(chunk)
+            chunk.write_csv(stream, include_header=not index, separator="\t" if ending == ".tsv" else ",")
+
+
+def _with_lists_as_texts(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(
+        pl.Series(name, [json.dumps(cell, ensure_ascii=False) for cell in frame[name].to_list()], dtype=pl.String)
+        for name, kind in frame.schema.items()
+        if isinstance(kind, pl.List)
+    )
+
+
+def _defused(frame: pl.DataFrame) -> pl.DataFrame:
+    texts = [name for name, kind in frame.schema.items() if kind in (pl.String, pl.Categorical, pl.Enum)]
+    columns = [frame[name].cast(pl.String).to_list() for name in texts]
+    return frame.with_columns(
+        pl.Series(name, [None if cell is None else defused(cell) for cell in cells], dtype=pl.String)
+        for name, cells in zip(texts, columns, strict=True)
+    ).rename({name: defused(name) for name in frame.columns})

@@ -7,7 +7,6 @@ The row's number and the kept columns come first, for they say what a prediction
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -95,13 +94,7 @@ class Predictions:
         path = named_path(path)
         with frame_file(path, (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")) as part:
             frame = self.with_files(path.with_name(path.name + ".files"))
-            if path.suffix.lower() in (".csv", ".tsv"):  # which have no lists: one of labels is a JSON text there
-                frame = frame.with_columns(
-                    polars.Series(name, [json.dumps(cell, ensure_ascii=False) for cell in frame[name].to_list()])
-                    for name, kind in frame.schema.items()
-                    if isinstance(kind, polars.List)
-                )
-            write_frame(frame, part, path.suffix, csv_safe=csv_safe)
+            write_frame(frame, part, path.suffix, csv_safe=csv_safe, lists_as_texts=True)
         beside = path.with_name(path.name + ".unreadable.jsonl")
         with naming(beside):
             if self.unreadable:

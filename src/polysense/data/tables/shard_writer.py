@@ -95,7 +95,7 @@ def media_columns(table: Table) -> list[str]:
     """The columns whose cells are files, or name some; of others half the cells or fewer do."""
     names = []
     for name in table.names:
-        kind = table.frame.get_column(name).dtype
+        kind = table.dtype(name)
         if kind == pl.Binary or kind == MEDIA or (isinstance(kind, pl.List) and kind.inner in (pl.Binary, MEDIA)):
             names.append(name)
         elif kind == pl.String or kind == pl.List(pl.String):
@@ -277,7 +277,7 @@ class _Writer:
             if re.search(r"\.\d{1,5}$", name):
                 raise TableError(f"{table.name}, column {name!r}: ends like an item of a list of files; rename it")
         for name in self._names:
-            if name not in self.media and _holds_bytes(table.frame.get_column(name).dtype):
+            if name not in self.media and _holds_bytes(table.dtype(name)):
                 raise TableError(f"{table.name}, column {name!r}: holds bytes within structures, which JSON can't")
         self._keys = _keys(table)
 

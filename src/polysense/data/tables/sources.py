@@ -10,15 +10,14 @@ Targets are read with `literal=True`, where those strings are values: NA may be 
 
 from __future__ import annotations
 
-import difflib
 import functools
 import glob
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -26,9 +25,7 @@ import polars as pl
 from polysense.core.addresses import address, is_web
 from polysense.core.error_text import first_line
 from polysense.core.logs import collected_remarks
-from polysense.core.sample import SourceInfo
 from polysense.core.unicode_text import mended
-from polysense.data.joins.result import JoinResult
 from polysense.data.media.archives import SUFFIX
 from polysense.data.media.file_names import existing
 from polysense.data.media.objects import objects
@@ -41,151 +38,11 @@ from polysense.data.tables.json_table import read_json, read_json_lines
 from polysense.data.tables.python_table import RawFrame, from_mapping, from_rows
 from polysense.data.tables.shard_names import expanded, shard_paths, table_folder
 from polysense.data.tables.shards import read_remote_shards, read_shards
-from polysense.data.values.cells import as_column, clean, clean_all, normalize
+from polysense.data.tables.table import CellImputer, Imputations, Table, near_names
+from polysense.data.values.cells import as_column, normalize
 from polysense.errors import DecodeError, TableError
 
 __all__ = ["CellImputer", "Imputations", "Table", "normalized", "read_raw", "read_table"]
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Imputations:
-    """What stands in for missing cells of a table; cells that are there stay what they are.
-
-    Beside the cells and not among them: what fills a cell then does not depend on its column's type, which is one of
-    all rows, and what was measured and what was not can always be told apart.
-
-    Attributes:
-        by: Who made them: the same one need not do so again, another one begins with the cells that are there.
-        cells: Per column, by the row's index in what was read, a plain value.
-    """
-
-    by: object
-    cells: Mapping[str, Mapping[int, Any]]
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Table:
-    """Rows and named columns.
-
-    Attributes:
-        name: What messages call it: the file's name, or "table".
-        frame: The cells; typed columns, no Object columns.
-        root: The folder that relative media paths start from.
-        rows: int64 [len(frame)], each row's index in what was read.
-        spelled: The columns in which a text may spell a list (`["a.png", "b.png"]`): those of delimited files.
-        imputations: What stands in for missing cells; None as the table came.
-        delimiter: What separates the fields of the file that it was read from; None of other sources.
-        key: The column that names each row where the source has names for rows; None of other sources.
-        remarks: What is to be said of how it was read, such as a column without a name.
-        sides: Other tables, by name, that are joined to its rows or will be.
-        joins: What was joined, by the table's name.
-        roots: The folders that the media paths of joined columns start from, where it is not `root`.
-    """
-
-    name: str
-    frame: pl.DataFrame
-    root: Path
-    rows: np.ndarray
-    spelled: frozenset[str] = frozenset()
-    imputations: Imputations | None = None
-    delimiter: str | None = None
-    key: str | None = None
-    remarks: tuple[str, ...] = ()
-    sides: Mapping[str, Table] = field(default_factory=dict)
-    joins: Mapping[str, JoinResult] = field(default_factory=dict)
-    roots: Mapping[str, Path] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.frame)
-
-    @property
-    def names(self) -> list[str]:
-        """The columns' names, in order."""
-        return self.frame.columns
-
-    def has(self, column: str) -> bool:
-        """Whether there is a column of that name."""
-        return column in self.positions
-
-    @functools.cached_property
-    def positions(self) -> Mapping[str, int]:
-        """Where each column stands, to be looked up for every cell: polars makes a list of the names each time."""
-        return {name: i for i, name in enumerate(self.frame.columns)}
-
-    def require(self, column: str, purpose: str = "column") -> None:
-        """Checks that a column is there.
-
-        Raises:
-            TableError: It is not; lists the columns and the nearest names.
-        """
-        if not self.has(column):
-            near, names = _near(column, self.names), ", ".join(map(repr, self.names))
-            raise TableError(f"{self.name}: no {purpose} {column!r}{near} (columns: {names or 'none'})")
-
-    def cell(self, i: int, column: str, *, literal: bool = False) -> object:
-        """One cell as plain Python; None if missing.
-
-        Reads without polars' thread pool, so it is safe in a forked worker process.
-
-        Args:
-            i: Position in this table (not the original row index).
-            column: The column's name.
-            literal: Take "NA", "None" and their like for values (targets).
-        """
-        self.require(column)
-        if self.imputations is not None and column in self.imputations.cells:
-            imputed = self.imputations.cells[column].get(int(self.rows[i]))
-            if imputed is not None:
-                return imputed
-        value = self.frame.get_column(column)[i]
-        return clean(value.to_list() if isinstance(value, pl.Series) else value, literal, column in self.spelled)
-
-    def cells(self, column: str, *, literal: bool = False) -> list[object]:
-        """All cells of a column; equal to `cell` on each position, much faster."""
-        self.require(column)
-        result = clean_all(self.frame.get_column(column), literal, column in self.spelled)
-        imputed = {} if self.imputations is None else self.imputations.cells.get(column, {})
-        if not imputed:
-            return result
-        return [imputed.get(row, cell) for row, cell in zip(self.rows.tolist(), result, strict=True)]
-
-    def some_cells(self, positions: np.ndarray, column: str, *, literal: bool = False) -> list[object]:
-        """The cells of a column at some positions, without imputed values; otherwise equal to `cell` on each."""
-        self.require(column)
-        return clean_all(self.frame.get_column(column)[positions], literal, column in self.spelled)
-
-    @property
-    def join_warnings(self) -> list[str]:
-        """What of its joins may be otherwise than it was meant."""
-        return [warning for result in self.joins.values() for warning in result.warnings()]
-
-    def root_of(self, column: str) -> Path:
-        """The folder that a column's media paths start from."""
-        return self.roots.get(column, self.root)
-
-    def source(self, i: int, column: str, file: str | None = None) -> SourceInfo:
-        """Where the cell at position i comes from."""
-        key = str(self.frame.get_column(self.key)[i]) if self.key is not None and self.has(self.key) else None
-        return SourceInfo(table=self.name, row=int(self.rows[i]), column=column, file=file, key=key)
-
-    def select(self, positions: Sequence[int] | np.ndarray) -> Table:
-        """Some of the rows, in that order; they keep their original indices."""
-        chosen = np.asarray(positions, dtype=np.int64)
-        return replace(self, frame=self.frame[chosen], rows=self.rows[chosen])
-
-
-@runtime_checkable
-class CellImputer(Protocol):
-    """What fills a table's missing cells before anything is learned from them or read of them.
-
-    Attributes:
-        reads: The table's columns that it looks at.
-    """
-
-    reads: tuple[str, ...]
-
-    def fill(self, table: Table) -> Table:
-        """The table with `imputations`, each row's from its own cells. A cell that is there is never among them."""
 
 
 def read_table(
@@ -218,11 +75,11 @@ def read_table(
         TableError: Names the file, the line or the row, what was found and what was expected.
     """
     if isinstance(source, Table):
-        table = replace(source, name=name or source.name, root=_folder(root) if root else source.root)
+        table = source.changed(name=name or source.name, root=_folder(root) if root else source.root)
     else:
         table = normalized(read_raw(source, root=root, name=name))
     if allow_urls or not allow_outside:
-        table = replace(table, root=media_folder(table.root, allow_outside=allow_outside, allow_urls=allow_urls))
+        table = table.changed(root=media_folder(table.root, allow_outside=allow_outside, allow_urls=allow_urls))
     if not (table.sides or join):
         return table
     sides = {
@@ -235,7 +92,7 @@ def read_table(
         )
         for key, side in {**table.sides, **(join or {})}.items()
     }
-    return replace(table, sides=sides)
+    return table.changed(sides=sides)
 
 
 def _folder(root: Path | str) -> Path:
@@ -278,12 +135,6 @@ def read_raw(source: Any, *, root: Path | str | None = None, name: str | None = 
     )
 
 
-def _near(name: str, choices: Sequence[str]) -> str:
-    folded = {choice.casefold().strip(): choice for choice in choices}
-    near = difflib.get_close_matches(name.casefold().strip(), folded, n=3, cutoff=0.6)
-    return f"; did you mean {' or '.join(repr(folded[match]) for match in near)}?" if near else ""
-
-
 def _read_file(path: Path, root: Path) -> RawFrame:
     path = existing(path)
     try:
@@ -301,7 +152,7 @@ def _read_file(path: Path, root: Path) -> RawFrame:
             raise TableError(f"{path}: is a directory, expected a table file{result}")
         if not path.exists():
             inside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-            near = _near(path.name, inside) if inside else ""
+            near = near_names(path.name, inside) if inside else ""
             missing = "" if path.parent.is_dir() else f" (there is no folder {path.parent} either)"
             raise TableError(f"{path}: no such file{missing}{near}")
         if not path.is_file():

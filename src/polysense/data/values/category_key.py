@@ -12,11 +12,13 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 
+import polars as pl
+
 from polysense.core.unicode_text import ODD_SPACES
 from polysense.data.media.media import short
 from polysense.errors import DecodeError
 
-__all__ = ["case_note", "category_key", "truth_keys", "unified", "unified_note"]
+__all__ = ["case_note", "category_key", "num_categories", "truth_keys", "unified", "unified_note"]
 
 _WHOLE = re.compile(r"(-?(?:0|[1-9]\d*))\.0+")
 _LOOKALIKES = str.maketrans(dict.fromkeys(ODD_SPACES, " ") | dict.fromkeys("\u00ad\u200b\u200e\u200f\u2060\ufeff", ""))
@@ -24,6 +26,10 @@ _PAIRS = (
     ("true", "false"), ("1", "0"), ("yes", "no"), ("y", "n"), ("t", "f"), ("on", "off"), ("ja", "nein"), ("j", "n"),
     ("oui", "non"), ("si", "no"), ("sí", "no"), ("sim", "não"), ("sim", "nao"), ("wahr", "falsch"), ("vrai", "faux"),
 )  # fmt: skip
+# What `category_key` may change: spaces around, letters beyond ASCII, "1.0" and "True".
+_NOT_ITS_OWN_KEY = re.compile(r"^ | $|[^ -~]|\.0+$|^(?i:true|false)$")
+_SHORT = 100_000  # texts, which are told apart faster than polars has begun
+_AT_ONCE = 65_536
 _TRUTH: Mapping[str, bool] = {word: word == pair[0] for pair in _PAIRS for word in pair}
 
 
@@ -114,3 +120,23 @@ def category_key(value: object) -> str | None:
     raise DecodeError(
         f"found {short(value)} ({type(value).__name__}), expected one category: text, a number or a boolean"
     )
+
+
+def num_categories(texts: pl.Series) -> int:
+    """How many different categories texts are, missing ones left out; most texts are their own key."""
+    if len(texts) < _SHORT:
+        values = {*texts.to_list()} - {None}
+        odd = {text for text in values if _NOT_ITS_OWN_KEY.search(text)}
+        return len((values - odd) | ({category_key(text) for text in odd} - {None}))
+    # A million Python texts at once would take 100 MB.
+    distinct = texts.drop_nulls().unique()
+    is_odd = distinct.str.contains(_NOT_ITS_OWN_KEY.pattern)
+    plain, odd_texts = distinct.filter(~is_odd), distinct.filter(is_odd)
+    keys = [
+        pl.Series([*{category_key(text) for text in odd_texts[start : start + _AT_ONCE].to_list()}], dtype=pl.String)
+        for start in range(0, len(odd_texts), _AT_ONCE)
+    ]
+    if not keys:
+        return len(plain)
+    made = pl.concat(keys).drop_nulls().unique()
+    return len(plain) + int((~made.is_in(plain.implode())).sum())

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -30,6 +30,7 @@ _RATIOS = ("%", "\u2030")
 _MOST_ABSENT = 3  # distinct words that stand for a missing number, beside the well-known ones
 _MOST_DECIMALS = 6  # more than a measurement has
 _CLEAR = 0.9
+_AT_ONCE = 100_000  # texts
 _LARGEST = 1e300  # of Python's integers, which know no limit
 _MANY = 20  # fractions, of which none has another number of decimals by chance
 
@@ -281,7 +282,7 @@ class NotationEvidence:
             decimal: Its decimal mark, where that is stated.
             missing: Numbers that stand for missing cells.
         """
-        cells = [*cells]
+        cells = cells if isinstance(cells, Sequence) else [*cells]
         if decimal == "auto" and not missing and (plain := _of_plain(cells)) is not None:
             return plain
         typed, texts, marks, bounds = [], [], Counter[str](), list[str]()
@@ -360,8 +361,11 @@ class NotationEvidence:
 
 def _of_plain(cells: Sequence[object]) -> NotationEvidence | None:
     """The evidence of texts that all spell numbers as Python does, and tell what their point is; else None."""
-    texts = [cell.strip() for cell in cells if isinstance(cell, str)]
-    if not texts or len(texts) + cells.count(None) < len(cells) or (numbers := PlainNumbers.of(texts)) is None:
+    try:
+        numbers = PlainNumbers.of_parts(_texts(cells))
+    except _NoTextError:
+        return None
+    if numbers is None or not numbers.values:
         return None
     # A point that may stand between thousands is a decimal mark where others can be nothing else.
     notation = Notation(
@@ -369,7 +373,24 @@ def _of_plain(cells: Sequence[object]) -> NotationEvidence | None:
         thousandths=bool(numbers.unclear) or not _are_fixed(numbers.num_decimals),
         decimals=_at_most(max(numbers.num_decimals, default=0)),
     )
-    return NotationEvidence(notation=notation, values=numbers.values, num_cells=len(texts), unclear=numbers.unclear)
+    return NotationEvidence(
+        notation=notation, values=numbers.values, num_cells=len(numbers.values), unclear=numbers.unclear
+    )
+
+
+class _NoTextError(Exception):
+    """A cell is neither a text nor missing."""
+
+
+def _texts(cells: Sequence[object]) -> Iterator[list[str]]:
+    """The texts of cells that hold nothing else, trimmed; those of a long column in parts."""
+    for start in range(0, len(cells), _AT_ONCE):
+        part = cells[start : start + _AT_ONCE]
+        texts = [cell.strip() for cell in part if isinstance(cell, str)]
+        if len(texts) + part.count(None) < len(part):
+            raise _NoTextError
+        if texts:
+            yield texts
 
 
 def _as_float(cell: int | float) -> float:

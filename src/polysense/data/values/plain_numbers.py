@@ -7,8 +7,9 @@ column to `data.values.notation`, whose result is the same where both can read i
 from __future__ import annotations
 
 import re
+from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 __all__ = ["PlainNumbers"]
@@ -40,6 +41,30 @@ class PlainNumbers:
         Returns:
             None if a text is spelled otherwise, or if no text tells what the point of the unclear ones is.
         """
+        return PlainNumbers.of_parts([texts])
+
+    @staticmethod
+    def of_parts(parts: Iterable[Sequence[str]]) -> PlainNumbers | None:
+        """Reads a column whose cells come in parts, as `of` reads them all."""
+        read: PlainNumbers | None = None
+        for texts in parts:
+            part = PlainNumbers._of_part(texts)
+            if part is None:
+                return None
+            read = part if read is None else read._with(part)
+        return None if read is None or (read.unclear and not read.num_decimals) else read
+
+    def _with(self, other: PlainNumbers) -> PlainNumbers:
+        values = self.values if isinstance(self.values, array) else array("d", self.values)
+        values.extend(other.values)
+        return PlainNumbers(
+            values=values,
+            num_decimals=Counter(self.num_decimals) + Counter(other.num_decimals),
+            unclear=[*self.unclear, *other.unclear],
+        )
+
+    @staticmethod
+    def _of_part(texts: Sequence[str]) -> PlainNumbers | None:
         lines = "\n".join([*texts, ""])
         if lines.count("\n") > len(texts) or _LINES.fullmatch(lines) is None:
             return None
@@ -50,6 +75,4 @@ class PlainNumbers:
                 unclear.append(text)
             elif point:
                 num_decimals[len(decimals)] += 1
-        if unclear and not num_decimals:
-            return None
         return PlainNumbers(values=[*map(float, texts)], num_decimals=num_decimals, unclear=unclear)

@@ -94,9 +94,8 @@ class CategoryProcessor(ColumnProcessor):
 
     def _fit(self, cells: TrainingCells, root: Path, requirements: Requirements) -> CategoryColumn:
         requirements = CategoryRequirements.of(requirements)
-        values = list(cells.values())
-        texts = Counter(value for value in values if isinstance(value, str))
-        if texts and texts.total() == len(values):  # each text is looked at once, and no cell can fail
+        texts = Counter(value for value in cells.values() if isinstance(value, str))
+        if texts and texts.total() == sum(1 for _ in cells.values()):  # each text once, and no cell can fail
             counts = _key_counts(texts)
         else:
             keys = cells.read(self.name, "categories", lambda cell, _: category_key(cell))

@@ -8,6 +8,7 @@ Where a quarter of the values or more are equal on both sides the range is 0 and
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,7 +132,7 @@ class NumberProcessor(ColumnProcessor):
         return float(text) if "." in text or "e" in text else int(text)
 
     def unfamiliar(self, cells: Iterable[object]) -> str | None:
-        notation, numbers, total, bare = self.notation, list[float](), 0, 0
+        notation, numbers, total, bare = self.notation, array("d"), 0, 0
         for cell in cells:
             for part in parts(cell):
                 total += 1

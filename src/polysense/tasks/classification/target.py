@@ -50,13 +50,14 @@ class ClassificationProcessor(TargetProcessor):
     config: ClassificationTargetConfig
     _classes: Classes
 
-    def _fit(self, table: Table, cells: list[list[object]]) -> Target:
+    def _fit(self, table: Table, cells: Sequence[Sequence[object]]) -> Target:
         where = f"{table.name}, target column {self.columns[0]!r}"
-        labels, first = [], None
+        labels, first, texts = [], None, dict[str, str]()
         for i, cell in enumerate(cells[0]):
             try:
                 category_key(cell)
-                labels.append(cell)
+                # Of a million cells one text for each class.
+                labels.append(texts.setdefault(cell, cell) if isinstance(cell, str) else cell)
             except DecodeError as error:
                 first = first or f"{table.source(i, self.columns[0])}: {error}"
         self._classes, counts = Classes.learn(where, self.name, labels, self.config.classes, first)

@@ -176,7 +176,7 @@ class TextTargetProcessor(TargetProcessor):
             )  # fmt: skip
         return Prompt(prompt.ids[-limit:], None if prompt.trained is None else prompt.trained[-limit:])
 
-    def _fit(self, table: Table, cells: list[list[object]]) -> Target:
+    def _fit(self, table: Table, cells: Sequence[Sequence[object]]) -> Target:
         column = self.columns[0]
         where = f"{table.name}, target column {column!r}"
         texts: list[str] = []

@@ -58,7 +58,7 @@ class MultilabelProcessor(TargetProcessor):
     _classes: Classes
     _delimiter: str | None
 
-    def _fit(self, table: Table, cells: list[list[object]]) -> Target:
+    def _fit(self, table: Table, cells: Sequence[Sequence[object]]) -> Target:
         where = f"{table.name}, target column {self.columns[0]!r}"
         texts = [cell for cell in cells[0] if isinstance(cell, str)]
         self._delimiter = self.config.delimiter or next(

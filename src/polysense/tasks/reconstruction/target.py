@@ -9,7 +9,7 @@ there would be nothing to write, and its error would be about buckets.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -79,7 +79,7 @@ class ReconstructionProcessor(TargetProcessor):
 
     config: ReconstructionTargetConfig
 
-    def _fit(self, table: Table, cells: list[list[object]]) -> Target:
+    def _fit(self, table: Table, cells: Sequence[Sequence[object]]) -> Target:
         assert self.config.columns is not None
         there = np.array([[clean(cell) is not None for cell in column] for column in cells], dtype=bool).T
         there = there.reshape(len(table), len(cells))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Mapping
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -80,13 +80,31 @@ class _Column(NamedTuple):
     plausible: tuple[float, float]  # beyond lie outliers, which are not trained on
 
 
+class _Numbers(NamedTuple):
+    """A column's numbers, float64 [numbers], and their rows, int64 [numbers]."""
+
+    rows: np.ndarray
+    values: np.ndarray
+
+    def outside(self, low: float, high: float) -> _Numbers:
+        """Those that are not from one number to another."""
+        chosen = ~((self.values >= low) & (self.values <= high))
+        return _Numbers(self.rows[chosen], self.values[chosen])
+
+    def listed(self, table: Table, column: str) -> str:
+        """The first of them, with where each stands."""
+        first = zip(self.values[:_LISTED].tolist(), self.rows[:_LISTED].tolist(), strict=True)
+        more = f", and {len(self.rows) - _LISTED} more" if len(self.rows) > _LISTED else ""
+        return ", ".join(f"{number:g} ({table.source(i, column)})" for number, i in first) + more
+
+
 class RegressionProcessor(TargetProcessor):
     """Reads numbers; the value is float32 [columns] in the table's units, NaN where a cell is missing."""
 
     config: RegressionTargetConfig
     _notations: tuple[Notation, ...]  # of each column
 
-    def _fit(self, table: Table, cells: list[list[object]]) -> Target:
+    def _fit(self, table: Table, cells: Sequence[Sequence[object]]) -> Target:
         read = [NotationEvidence.of(values, self.config.decimal, self.config.missing) for values in cells]
         self._notations = tuple(evidence.notation for evidence in read)
         for column, evidence in zip(self.columns, read, strict=True):
@@ -96,21 +114,14 @@ class RegressionProcessor(TargetProcessor):
         warnings: list[tuple[str, str]] = []
         known = np.zeros(len(table), dtype=bool)
         for column, evidence, values in zip(self.columns, read, cells, strict=True):
-            numbers, failed = {}, []
-            for i, cell in enumerate(values):
-                try:
-                    number = _number(cell, evidence.notation)
-                    if number is not None:
-                        numbers[i] = number
-                        known[i] = True
-                except DecodeError as error:
-                    failed.append(f"{table.source(i, column)}: {error}")
-            if not numbers:
+            numbers, failed = _numbers(values, evidence.notation)
+            if not len(numbers.rows):
+                first = "give some" if failed is None else f"{table.source(failed[0], column)}: {failed[1]}"
                 raise ColumnError(
-                    f"{table.name}, target column {column!r}: no training row has a number; first "
-                    f"{failed[0] if failed else 'give some'}"
+                    f"{table.name}, target column {column!r}: no training row has a number; first {first}"
                 )
-            fitted.append(self._fit_column(table, column, numbers))
+            known[numbers.rows] = True
+            fitted.append(self._fit_column(table, column, numbers.values))
             warnings += [(column, warning) for warning in self._warnings(table, column, evidence, numbers, fitted[-1])]
         several = len(self.columns) > 1
         self.warnings = tuple(f"{column!r}: {warning}" if several else warning for column, warning in warnings)
@@ -126,9 +137,9 @@ class RegressionProcessor(TargetProcessor):
             interval=self.config.interval,
         )
 
-    def _fit_column(self, table: Table, column: str, numbers: Mapping[int, float]) -> _Column:
-        """What one column's training values tell, by row."""
-        where, values = f"{table.name}, target column {column!r}", np.array(list(numbers.values()))
+    def _fit_column(self, table: Table, column: str, values: np.ndarray) -> _Column:
+        """What one column's training values tell."""
+        where = f"{table.name}, target column {column!r}"
         bounds = plausible_range(values) if self.config.outliers == "ignore" else None
         plausible = values if bounds is None else values[(values >= bounds[0]) & (values <= bounds[1])]
         mean, spread = float(plausible.mean()), float(plausible.std())
@@ -147,27 +158,28 @@ class RegressionProcessor(TargetProcessor):
         return _Column(mean, spread, (low, high), fit_scale(values, transform, bounds), within)
 
     def _warnings(
-        self, table: Table, column: str, evidence: NotationEvidence, numbers: Mapping[int, float], fitted: _Column
+        self, table: Table, column: str, evidence: NotationEvidence, numbers: _Numbers, fitted: _Column
     ) -> list[str]:
         """What may be read otherwise than it was meant, and which values are outlying, where, and what is done."""
         setting = f"data.targets.{self.name}"
         low, high = fitted.plausible
-        rows = [i for i, number in numbers.items() if not low <= number <= high]
+        outside = numbers.outside(low, high)
+        rows = outside.rows.tolist()
         marks = evidence.sentinels
-        are_marks = bool(rows) and {numbers[i] for i in rows} == set(marks.counts)  # and then told of once
+        are_marks = bool(rows) and {*outside.values.tolist()} == set(marks.counts)  # and then told of once
         decimal = f"set {setting}.decimal to '.' or ','"
         warnings = evidence.warnings(decimal, None if are_marks else f"{setting}.missing")
         if not rows:
             return warnings
-        listed = ", ".join(f"{numbers[i]:g} ({table.source(i, column)})" for i in rows[:_LISTED])
-        more = f", and {len(rows) - _LISTED} more" if len(rows) > _LISTED else ""
+        listed = outside.listed(table, column)
         lie, are = ("lies", "is") if len(rows) == 1 else ("lie", "are")
         mark = f"; if it stands for a missing value, {marks.remedy(f'{setting}.missing')}; "
         remedy = mark if are_marks else ". Mend the cells, or "
         return [
             *warnings,
-            f"{len(rows)} of {len(numbers)} training values {lie} far outside the others, which reach from {low:g} to "
-            f"{high:g}, and {are} not trained on: {listed}{more}{remedy}set {setting}.outliers=keep if they are right",
+            f"{len(rows)} of {len(numbers.rows)} training values {lie} far outside the others, which reach from "
+            f"{low:g} to {high:g}, and {are} not trained on: {listed}{remedy}set {setting}.outliers=keep if they are "
+            f"right",
         ]
 
     def held_out_warnings(self, train: Table, held_out: Table) -> tuple[str, ...]:
@@ -177,17 +189,18 @@ class RegressionProcessor(TargetProcessor):
         for column, notation in zip(self.columns, self._notations, strict=True):
             if not held_out.has(column):
                 continue
-            known, others = _numbers(train, column, notation), _numbers(held_out, column, notation)
-            bounds = plausible_range(np.array([*known.values(), *others.values()]))
+            # What can't be read is listed elsewhere.
+            known, _ = _numbers(train.cells(column, literal=True), notation)
+            others, _ = _numbers(held_out.cells(column, literal=True), notation)
+            bounds = plausible_range(np.concatenate([known.values, others.values]))
             if bounds is None:
                 continue
-            rows = [i for i, number in others.items() if not bounds[0] <= number <= bounds[1]]
-            if rows:
-                listed = ", ".join(f"{others[i]:g} ({held_out.source(i, column)})" for i in rows[:_LISTED])
-                more = f", and {len(rows) - _LISTED} more" if len(rows) > _LISTED else ""
+            outside = others.outside(*bounds)
+            if len(outside.rows):
+                listed = outside.listed(held_out, column)
                 messages.append(
-                    f"{len(rows)} of {len(others)} values that the model is scored on lie far outside the training "
-                    f"values, and may decide every score by themselves: {listed}{more}. Mend or empty the cells"
+                    f"{len(outside.rows)} of {len(others.rows)} values that the model is scored on lie far outside the "
+                    f"training values, and may decide every score by themselves: {listed}. Mend or empty the cells"
                 )
         return tuple(messages)
 
@@ -218,15 +231,19 @@ def _why(requested: str, transform: str) -> str:
     return ", which are skewed" if transform == "log" else ", of which many lie far out"
 
 
-def _numbers(table: Table, column: str, notation: Notation) -> dict[int, float]:
-    """A column's numbers by row, without what can't be read, which is listed elsewhere."""
-    numbers = {}
-    for i, cell in enumerate(table.cells(column, literal=True)):
-        with contextlib.suppress(DecodeError):
+def _numbers(cells: Iterable[object], notation: Notation) -> tuple[_Numbers, tuple[int, DecodeError] | None]:
+    """A column's numbers; and the first row that can't be read, with the reason, where there is one."""
+    rows, numbers, failed = array("q"), array("d"), None
+    for i, cell in enumerate(cells):
+        try:
             number = _number(cell, notation)
-            if number is not None:
-                numbers[i] = number
-    return numbers
+        except DecodeError as error:
+            failed = failed or (i, error)
+            continue
+        if number is not None:
+            rows.append(i)
+            numbers.append(number)
+    return _Numbers(np.array(rows, dtype=np.int64), np.array(numbers, dtype=np.float64)), failed
 
 
 def _number(cell: object, notation: Notation) -> float | None:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -94,7 +94,7 @@ class RetrievalProcessor(TargetProcessor):
 
     config: ContrastiveTargetConfig
 
-    def _fit(self, table: Table, cells: list[list[object]]) -> Target:
+    def _fit(self, table: Table, cells: Sequence[Sequence[object]]) -> Target:
         assert self.config.columns is not None
         num_members = len(self.config.columns)
         keys = np.array([[cell_key(cell) for cell in column] for column in cells], dtype=np.int64).T

@@ -120,7 +120,7 @@ class SegmentationProcessor(TargetProcessor):
 
     # --- fitting -------------------------------------------------------------------------------------------------
 
-    def _fit(self, table: Table, cells: list[list[object]]) -> Target:
+    def _fit(self, table: Table, cells: Sequence[Sequence[object]]) -> Target:
         where = f"{table.name}, target column {self.columns[0]!r}"
         assert self._column is not None
         if self._column.column.multiple:

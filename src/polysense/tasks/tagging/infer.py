@@ -46,7 +46,7 @@ def _labels_of_words(evidence: ColumnProfile) -> TargetClaim | None:
     """The column whose cells have one word for each label."""
     table = evidence.table
     for name in table.names:
-        if name == evidence.name or table.frame.schema[name] not in (pl.String, pl.List(pl.String)):
+        if name == evidence.name or table.dtype(name) not in (pl.String, pl.List(pl.String)):
             continue
         pairs = [
             (len(words), len(labeled.labels))

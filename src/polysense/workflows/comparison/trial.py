@@ -114,8 +114,8 @@ def fingerprint(tables: Mapping[str, Table]) -> str:
     for name, table in sorted(tables.items()):
         digest.update(f"{name}\0{len(table)}".encode())
         for column in table.names:
-            digest.update(f"\0{column}\0{table.frame.schema[column]}\0".encode())
-            digest.update(table.frame[column].hash().to_numpy().tobytes())
+            digest.update(f"\0{column}\0{table.dtype(column)}\0".encode())
+            digest.update(table.column(column).hash().to_numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import compress
 
 import numpy as np
 
@@ -157,7 +158,7 @@ def plan_folds(recipe: Recipe, table: Table) -> FoldPlan:
         within = replace(within, validation=0.0)
     for fold in range(num_folds):
         others = np.flatnonzero(fold_of != fold)
-        own = None if labels is None else [labels[i] for i in others.tolist()]
+        own = None if labels is None else [*compress(labels, (fold_of != fold).tolist())]
         mask = np.zeros(len(rows), dtype=bool)
         mask[others] = within.assign(rows.select(others), own, seed) == SPLITS.index("validation")
         chooses.append(mask)

@@ -190,7 +190,7 @@ def _row_ids(table: Table, column: str | None) -> pl.Series:
     if column is None:
         return pl.Series(table.rows)
     table.require(column, "column of row ids")
-    ids = table.frame.get_column(column)
+    ids = table.column(column)
     if not ids.dtype.is_integer():
         if ids.dtype != pl.String:
             raise SearchError(f"{table.name}, column {column!r}: row ids are texts or whole numbers; found {ids.dtype}")

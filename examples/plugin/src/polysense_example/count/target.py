@@ -31,7 +31,7 @@ class CountTargetConfig(TargetConfig):
 class CountProcessor(TargetProcessor):
     """Reads counts; a value is a float32 scalar."""
 
-    def _fit(self, table: Table, cells: list[list[object]]) -> Target:
+    def _fit(self, table: Table, cells: Sequence[Sequence[object]]) -> Target:
         counts = []
         for cell in cells[0]:
             try:
