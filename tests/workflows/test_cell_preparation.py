@@ -417,6 +417,11 @@ def test_what_a_cell_of_a_remote_folder_holds_is_told_where_it_is_fetched(
                     {name: (EXPECTED[name][0], EXPECTED[name][1]) for name in whole})  # fmt: skip
 
 
+def test_a_table_without_the_column_keeps_the_places_of_its_rows() -> None:
+    sent = cell_reading._cells_alone(polysense.read_table({"label": [1, 2], "note": ["a", "b"]}), "photo")
+    assert (len(sent), sent.has("photo"), sent.root.is_absolute()) == (2, False, True)
+
+
 def test_files_that_only_this_machine_has_are_not_called_damaged(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def lose(source: cell_reading.CellReader) -> None:
         source.tables = [dataclasses.replace(each, root=each.root / "elsewhere") for each in source.tables]

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
+import polars as pl
 
 from polysense.core.sample import Unreadable
 from polysense.data.column import ColumnProcessor
@@ -207,10 +208,9 @@ def read_cells(reader: CellReader, executor: Executor, known: FileDigests) -> It
 
 def _cells_alone(table: Table, column: str) -> Table:
     """A table with one column and what its cells are told by, as it reads from any working directory."""
-    kept = [name for name in table.names if name in (column, table.key)]
-    return replace(
-        table,
-        frame=table.frame.select(kept),
+    kept = [name for name in table.names if name in (column, table.key)] or table.names[:1]  # it has as many rows
+    return table.changed(
+        frame=pl.DataFrame([table.column(name) for name in kept]),
         root=table.root.absolute(),
         roots={name: root.absolute() for name, root in table.roots.items() if name == column},
         imputations=None,  # of numbers and the like alone
