@@ -36,6 +36,8 @@ def prepared(table: Path, on: str) -> tuple[polysense.api.PreparedCells, bytes]:
     return cells, (photo.folder / "cells.bin").read_bytes()
 
 
+# Ray 2.55 leaves files of its own unclosed.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.slow
 def test_a_cluster_gives_the_same_store_and_is_not_asked_for_what_is_there(
     table: Path, monkeypatch: pytest.MonkeyPatch

@@ -24,7 +24,6 @@ from importlib.util import find_spec
 from typing import Any
 
 from polysense.core.error_text import first_line
-from polysense.core.logs import get_logger
 from polysense.core.machine import num_cpus
 from polysense.data.batches.dataset import ItemSource
 from polysense.data.executors.base import Executor, lists_of
@@ -40,11 +39,10 @@ _LOCAL_STORE = 2**30  # bytes of shared memory, of a Ray of our own
 _LOGGERS = {
     "ray.data": logging.WARNING,
     "ray.data._internal.progress": logging.ERROR,  # that there are no bars
+    "ray.data._internal.execution.resource_manager": logging.ERROR,  # that its memory is bounded
     "ray._private.authentication.authentication_token_setup": logging.ERROR,  # that there is a password
 }
 _POSITIONS, _RESULT = "positions", "result"
-
-_log = get_logger("polysense.data.executors")
 
 
 class RayExecutor(Executor):
@@ -107,30 +105,31 @@ class RayExecutor(Executor):
 
         Raises:
             ConfigError: There is no cluster at the address, or one of another version.
+            PolysenseError: None can be started here.
         """
         # Nothing is sent to whoever makes Ray, unless the user says so.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # as later versions do unasked; or they warn
         import ray
 
         if ray.is_initialized():
             return
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
+        if self._address is None:
+            workers = self._num_workers or num_cpus()
+            options |= {"num_cpus": workers, "include_dashboard": False, "object_store_memory": _LOCAL_STORE}
+        self._is_own = True  # though it may fail halfway
         with _kept_signals():
-            if self._address is None:
-                workers = self._num_workers or num_cpus()
-                options |= {"num_cpus": workers, "include_dashboard": False, "object_store_memory": _LOCAL_STORE}
-                ray.init(address="local", **options)
-                _log.info("started a Ray of its own on this machine, with %d workers", workers)
-            else:
-                try:
-                    ray.init(address=self._address, **options)
-                except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-                    raise ConfigError(
-                        f"no work can be given to a Ray cluster at {self._address!r}: {first_line(error, 300)}. "
-                        f"Expected HOST:PORT of its head, or auto (--ray-address, {_ADDRESS}); where it asks for a "
-                        "token, RAY_AUTH_MODE=token is needed"
-                    ) from error
-        self._is_own = True
+            try:
+                ray.init(address=self._address or "local", **options)
+            except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+                said = first_line(error, 300)
+                if self._address is None:
+                    raise PolysenseError(f"Ray can't be started on this machine: {said}") from error
+                raise ConfigError(
+                    f"no work can be given to a Ray cluster at {self._address!r}: {said}. Expected HOST:PORT of its "
+                    f"head, or auto (--ray-address, {_ADDRESS}); for one with tokens set RAY_AUTH_MODE=token"
+                ) from error
 
     def close(self) -> None:
         """Disconnects, where it had connected."""
