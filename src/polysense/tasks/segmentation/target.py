@@ -9,22 +9,19 @@ leaving them out would make a score better the less the training has seen.
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from polysense.core.logs import get_logger
 from polysense.core.random import permutation
 from polysense.core.schema import Target
-from polysense.data.column import ColumnProcessor
-from polysense.data.media.pixels import Resize
-from polysense.data.media.raster import image_size
+from polysense.data.placed_target import PlacedTargetProcessor
 from polysense.data.tables.sources import Table
-from polysense.data.target import TargetConfig, TargetProcessor
+from polysense.data.target import TargetConfig
 from polysense.errors import ColumnError, DecodeError
 from polysense.tasks.segmentation.masks import Mask, read_mask
 from polysense.tasks.segmentation.record import SegmentationTarget
@@ -36,13 +33,6 @@ _log = get_logger("polysense.data.targets")
 _MOST_READ = 5_000  # training masks that classes are learned from
 _MOST_CLASSES = 1_000
 _USUAL_VOID = "255"
-
-
-@runtime_checkable
-class _Resizes(Protocol):
-    """A column of images that are all brought to one size."""
-
-    def resize(self) -> Resize: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,41 +80,20 @@ class SegmentationTargetConfig(TargetConfig):
         return SegmentationProcessor(name, self)
 
 
-class SegmentationProcessor(TargetProcessor):
+class SegmentationProcessor(PlacedTargetProcessor):
     """Reads masks; the value is [height, width] ids of the record's type, resized as the images are."""
 
+    part = ("mask", "masks")
+    preposition = "on"
+
     config: SegmentationTargetConfig
-    _column: ColumnProcessor | None = None
-    _images: _Resizes
-    _over: str = ""
     _ids: Mapping[str, int]
-
-    @property
-    def over(self) -> str:
-        """The input column of images that the masks lie on."""
-        return self._over
-
-    def attach(self, columns: Mapping[str, ColumnProcessor]) -> None:
-        """Settles which column the masks lie on; see the base."""
-        where, over = f"target {self.name!r}", self.config.over
-        images = {name: column for name, column in columns.items() if isinstance(column, _Resizes)}
-        if over is None:
-            if len(images) != 1:
-                several = f"it may be {' or '.join(map(repr, images))}" if images else "none holds images"
-                raise ColumnError(f"{where}: which input column do its masks lie on? {several}; say so with `over`")
-            (over,) = images
-        if over not in images:
-            what = f"a column of type {columns[over].config.type}" if over in columns else "no input column"
-            raise ColumnError(f"{where}: over names {over!r}, {what}; expected a column of images")
-        self._over, self._column, self._images = over, columns[over], images[over]
 
     # --- fitting -------------------------------------------------------------------------------------------------
 
     def _fit(self, table: Table, cells: Sequence[Sequence[object]]) -> Target:
         where = f"{table.name}, target column {self.columns[0]!r}"
-        assert self._column is not None
-        if self._column.column.multiple:
-            raise ColumnError(f"{where}: column {self._over!r} holds lists of several images, and a mask lies on one")
+        self.require_single_items(where)
         there = [i for i, cell in enumerate(cells[0]) if cell is not None]
         shares, counts, num_read, first = Counter[str](), Counter[str](), 0, ""
         for i in self._sample(there):
@@ -166,7 +135,7 @@ class SegmentationProcessor(TargetProcessor):
             class_shares=tuple(shares[label] / total for label in labels),
             values=tuple(numbers) if len(numbers) == len(labels) else tuple(range(len(labels))),
             over=self._over,
-            size=self._images.resize().size,
+            size=self._places.resize().size,
         )
 
     @staticmethod
@@ -186,16 +155,12 @@ class SegmentationProcessor(TargetProcessor):
 
     def _mask(self, cell: object, table: Table, i: int) -> Mask:
         """A cell's mask in the pixels of its image."""
-        assert self._column is not None
-        source, size = self._column.source, None
-        image = table.cell(i, source) if table.has(source) else None
-        if image is not None:
-            with contextlib.suppress(DecodeError):  # which is listed with the image
-                size = image_size(image, table.root_of(source))
+        size = self.size_of_item(table, i)
         mask = read_mask(cell, table.root_of(self.columns[0]), size, self.config.background)
         if size is not None and mask.size != size:
             raise DecodeError(
-                f"has {mask.size[1]} x {mask.size[0]} pixels, expected {size[1]} x {size[0]} as its image in {source!r}"
+                f"has {mask.size[1]} x {mask.size[0]} pixels, expected {size[1]} x {size[0]} as its image in "
+                f"{self.source!r}"
             )
         return mask
 
@@ -205,7 +170,7 @@ class SegmentationProcessor(TargetProcessor):
     def _located(self, cells: list[object], table: Table, i: int, items: Sequence[np.ndarray]) -> np.ndarray | None:
         target = SegmentationTarget.of(self.target)
         plane = self._mask(cells[0], table, i).mapped(self._ids, target.other)
-        return self._images.resize().resized(plane, target.void).astype(target.dtype)
+        return self._places.resize().resized(plane, target.void).astype(target.dtype)
 
     def render(self, value: Any) -> Any:
         """A mask as class names, row by row."""

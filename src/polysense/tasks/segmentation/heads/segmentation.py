@@ -22,17 +22,16 @@ from typing import ClassVar, Literal
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from polysense.config.limits import NonNegativeFloat, PositiveInt
 from polysense.core.batch import Truth, ValueTruth
 from polysense.core.pytree import pytree_node
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Column, Target
-from polysense.core.tokens import Fused, PyramidLevel, Tokens
+from polysense.core.tokens import Fused, PyramidLevel
 from polysense.errors import ConfigError
 from polysense.nn.head import Head, HeadConfig
-from polysense.nn.layers.convolution import ResidualBlock, ValidGroupNorm
+from polysense.nn.layers.feature_pyramid import PyramidSkip, PyramidStep, as_map
 from polysense.tasks.segmentation.record import SegmentationTarget
 
 __all__ = ["PixelLogits", "SegmentationHead", "SegmentationHeadConfig"]
@@ -118,8 +117,8 @@ class SegmentationHead(Head[PixelLogits]):
                 f"model.encoders.{self.target.over}: its feature maps have no fixed height and width, which masks need"
             )
         self.tokens = nn.Conv2d(self._width, channels, 1, bias=False)
-        self.skips = nn.ModuleList(_Skip(level.width, channels) for level in self._levels)
-        self.steps = nn.ModuleList(_Step(channels, self._width) for _ in self._levels)
+        self.skips = nn.ModuleList(PyramidSkip(level.width, channels) for level in self._levels)
+        self.steps = nn.ModuleList(PyramidStep(channels, self._width) for _ in self._levels)
         self.dropout = nn.Dropout2d(self._config.dropout)
         self.readout = nn.Conv2d(channels, len(self.target.classes), 1)
         # From the classes' shares on: with 100 classes the first epochs learn nothing else.
@@ -141,10 +140,10 @@ class SegmentationHead(Head[PixelLogits]):
 
     def read(self, fused: Fused, context: RowContext, truth: Truth | None = None) -> PixelLogits:
         column = fused.columns[self.target.over]
-        maps = [skip(_map(level)) for skip, level in zip(self.skips, column.tokens.pyramid, strict=True)]
+        maps = [skip(as_map(level)) for skip, level in zip(self.skips, column.tokens.pyramid, strict=True)]
         # A batch without the column has tokens of another grid; an encoder's may be another, too.
         same = column.tokens.grid == self._levels[-1].grid
-        x = self.tokens(_map(column.tokens) if same else maps[-1].new_zeros(len(maps[-1]), self._width, 1, 1))
+        x = self.tokens(as_map(column.tokens) if same else maps[-1].new_zeros(len(maps[-1]), self._width, 1, 1))
         for step, skip in zip(reversed(self.steps), reversed(maps), strict=True):
             x = step(x, skip, fused.pooled)
         seen = self.readout(self.dropout(x)).float()
@@ -208,45 +207,6 @@ def _of_class(
     """Each pixel's value of its own class; 0 where that is not known."""
     own = logs.gather(1, ids.clamp(max=logs.shape[1] - 1)[:, None])[:, 0]
     return own.masked_fill(~known, 0.0)
-
-
-class _Skip(nn.Module):
-    """An encoder's feature map as the decoder reads it; 0 where it is 0."""
-
-    def __init__(self, num_inputs: int, channels: int) -> None:
-        super().__init__()
-        self.norm = ValidGroupNorm(num_inputs)
-        self.project = nn.Conv2d(num_inputs, channels, 1)
-
-    def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Float[Tensor, "batch channels height width"]:
-        projected: Tensor = self.project(self.norm(x))
-        return projected
-
-
-class _Step(nn.Module):
-    """The coarser map on the finer one's grid, joined with it, modulated by the summary of all columns."""
-
-    def __init__(self, channels: int, width: int) -> None:
-        super().__init__()
-        self.norm = nn.GroupNorm(1, channels, affine=False)
-        self.modulation = nn.Linear(width, 2 * channels)
-        self.block = ResidualBlock(channels, channels)
-        nn.init.zeros_(self.modulation.weight)
-        nn.init.zeros_(self.modulation.bias)
-
-    def forward(self, x: Tensor, skip: Tensor, pooled: Tensor) -> Float[Tensor, "batch channels height width"]:
-        """A coarser map may reach beyond the finer one, whose side was halved upwards."""
-        height, width = skip.shape[2:]
-        down, right = -(-height // x.shape[2]), -(-width // x.shape[3])
-        x = x.repeat_interleave(down, dim=2).repeat_interleave(right, dim=3)[:, :, :height, :width]
-        scale, shift = self.modulation(pooled)[:, :, None, None].chunk(2, dim=1)
-        result: Tensor = self.block(F.relu((1 + scale) * self.norm(x + skip) + shift))
-        return result
-
-
-def _map(tokens: Tokens) -> Float[Tensor, "batch width rows columns"]:
-    """Tokens of one image as a map."""
-    return tokens.values.transpose(1, 2).reshape(len(tokens.values), -1, *tokens.grid)
 
 
 def _interpolation(pixels: int, cells: int, stride: int) -> Float[Tensor, "pixels cells"]:

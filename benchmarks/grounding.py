@@ -1,0 +1,152 @@
+"""Referring expressions: which of several shapes a sentence means, found as a box.
+
+    python benchmarks/grounding.py [--rows 4000] [--epochs 40] [--output FOLDER]
+
+Every picture holds a gray square and four shapes. Two of size, color, form and side of the square take two values each,
+in all four combinations; the other two are the same for all. So in a sentence like "the small red circle left of the
+square" two words matter, which ones differs from picture to picture, and each of the four shapes is as likely to be the
+one that is meant: neither the picture nor the sentence alone knows the box. The test pictures are scored with their
+sentences, without, and with another row's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+import polysense
+
+__all__ = ["make_rows"]
+
+_SIDE = 96
+_COLORS = {"red": (220, 50, 40), "green": (40, 170, 70), "blue": (50, 90, 220), "yellow": (230, 200, 40)}
+_FORMS = ("circle", "triangle", "diamond")
+_SIZES = {"small": 12, "large": 22}
+_SIDES = ("left of", "right of")
+_TRIES = 200
+
+
+def make_rows(folder: Path, num_rows: int, seed: int) -> list[dict[str, Any]]:
+    """Pictures in `folder`, and rows with a sentence and the one box that it means."""
+    draws = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    while len(rows) < num_rows:
+        row = _row(draws, folder / f"{seed}_{len(rows)}.png")
+        if row is not None:
+            rows.append(row)
+    return rows
+
+
+def _row(draws: np.random.Generator, path: Path) -> dict[str, Any] | None:
+    """A picture and a sentence that means one of its shapes; None where there was no room."""
+    options = [tuple(_SIZES), tuple(_COLORS), _FORMS, _SIDES]
+    values = [draws.permutation(len(each))[:2] for each in options]
+    first, second = draws.permutation(4)[:2].tolist()
+    shapes = []
+    for one, two in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        which = [{first: one, second: two}.get(word, 0) for word in range(4)]
+        shapes.append(tuple(options[word][values[word][which[word]]] for word in range(4)))
+    meant = int(draws.integers(4))
+    anchor = int(draws.integers(38, _SIDE - 54))
+    taken = [(anchor, int(draws.integers(10, _SIDE - 26)), 16)]
+    for size, _, _, side in shapes:
+        place = _place(draws, taken, _SIZES[size], side)
+        if place is None:
+            return None
+        taken.append((*place, _SIZES[size]))
+    image = Image.fromarray(draws.integers(225, 245, (_SIDE, _SIDE, 3), dtype=np.uint8))
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((taken[0][0], taken[0][1], taken[0][0] + 15, taken[0][1] + 15), fill=(110, 110, 110))
+    for (_, color, form, _), (left, top, side) in zip(shapes, taken[1:], strict=True):
+        _draw(draw, form, (left, top, left + side - 1, top + side - 1), _COLORS[color])
+    image.save(path)
+    size, color, form, where = shapes[meant]
+    left, top, side = taken[1 + meant]
+    return {
+        "picture": str(path),
+        "sentence": f"the {size} {color} {form} {where} the square",
+        "thing": json.dumps([{"label": "meant", "box": [left, top, left + side, top + side]}]),
+    }
+
+
+def _place(
+    draws: np.random.Generator, taken: list[tuple[int, int, int]], size: int, side: str
+) -> tuple[int, int] | None:
+    """Where a shape touches no other one, on its side of the anchor."""
+    anchor = taken[0][0]
+    low, high = (1, anchor - size - 1) if side == "left of" else (anchor + 18, _SIDE - size - 1)
+    if high <= low:
+        return None
+    for _ in range(_TRIES):
+        left, top = int(draws.integers(low, high)), int(draws.integers(1, _SIDE - size - 1))
+        if all(
+            left + size < x - 1 or x + other < left - 1 or top + size < y - 1 or y + other < top - 1
+            for x, y, other in taken
+        ):
+            return left, top
+    return None
+
+
+def _draw(draw: ImageDraw.ImageDraw, form: str, box: tuple[int, int, int, int], color: tuple[int, int, int]) -> None:
+    left, top, right, bottom = box
+    middle, center = (left + right) / 2, (top + bottom) / 2
+    if form == "circle":
+        draw.ellipse(box, fill=color)
+    elif form == "triangle":
+        draw.polygon([(middle, top), (right, bottom), (left, bottom)], fill=color)
+    else:
+        draw.polygon([(middle, top), (right, center), (middle, bottom), (left, center)], fill=color)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=4000)
+    parser.add_argument("--test-rows", type=int, default=400)
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--output", type=Path, help="a new folder for pictures and run; else they are deleted")
+    parser.add_argument("overrides", nargs="*")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = (options.output or Path(temporary)).absolute()
+        parts = {
+            "train": (options.rows, 0),
+            "validation": (max(50, options.rows // 20), 1),
+            "test": (options.test_rows, 2),
+        }
+        tables = {}
+        for name, (num, seed) in parts.items():
+            tables[name] = folder / f"{name}.jsonl"
+            lines = [json.dumps(row) for row in make_rows(folder / "pictures", num, seed)]
+            tables[name].write_text("\n".join(lines), encoding="utf-8")
+        run = polysense.fit(
+            tables["train"], target="thing", validation=tables["validation"], output=folder / "run",
+            columns={"sentence": "text", "picture": "image"}, progress=True,
+            overrides=[
+                f"training.epochs={options.epochs}", "data.transforms={}", "audit=off", "training.tensorboard=false",
+                "evaluation.contribution=false", *options.overrides,
+            ],
+        )  # fmt: skip
+        rows = [json.loads(line) for line in tables["test"].read_text(encoding="utf-8").splitlines()]
+        others = [rows[(i + 1) % len(rows)]["sentence"] for i in range(len(rows))]
+        print("| sentence | mAP50 | mAP | box quality |\n| --- | --- | --- | --- |")
+        for name, sentences in (
+            ("its own", [row["sentence"] for row in rows]), ("none", [None] * len(rows)), ("another row's", others),
+        ):  # fmt: skip
+            table = [{**row, "sentence": sentence} for row, sentence in zip(rows, sentences, strict=True)]
+            metrics = polysense.evaluate(run.bundle, table, progress=False).evaluation.metrics["thing"]
+            shown = [
+                f"{metrics[key].value:.3f} ({metrics[key].low:.3f} to {metrics[key].high:.3f})"
+                for key in ("map_50", "map", "box_quality")
+            ]
+            print(f"| {name} | {' | '.join(shown)} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Detection: boxes with labels, in an image column."""
