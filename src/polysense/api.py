@@ -15,7 +15,7 @@ may change.
 | use | `load`, `predict`, `stream`, `evaluate`, `explain`, `audit`, `impute` |
 | represent | `embed`, `embeddings`, `fewshot`, `zero_shot`, `map_rows` |
 | search | `index_table`, `search`, `VectorIndex` |
-| write | `write_shards` |
+| write | `convert`, `write_shards` |
 | look up | `catalogue` (what a recipe can name), `recipe_schema`, `audit_schema`, `check_schema` |
 """
 
@@ -36,6 +36,7 @@ from polysense.workflows.augmented import show_augmented
 from polysense.workflows.cell_preparation import PreparedCells, prepare
 from polysense.workflows.check.check import check
 from polysense.workflows.comparison.compare import Compared, compare
+from polysense.workflows.convert import Converted, convert
 from polysense.workflows.demo import demo
 from polysense.workflows.evaluate import Scores, evaluate
 from polysense.workflows.explain import Explanations, explain
@@ -56,6 +57,7 @@ __all__ = [
     "AuditResult",
     "Check",
     "Compared",
+    "Converted",
     "Embeddings",
     "Explanations",
     "Imputed",
@@ -75,6 +77,7 @@ __all__ = [
     "check",
     "check_schema",
     "compare",
+    "convert",
     "demo",
     "embed",
     "embeddings",

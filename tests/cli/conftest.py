@@ -14,6 +14,7 @@ import pytest
 import polysense
 from polysense.core.sample import SourceInfo, Unreadable
 from polysense.data.tables.shard_writer import FileWritten, ShardsWritten
+from polysense.workflows.convert import Converted
 
 
 class FakeApi(ModuleType):
@@ -62,6 +63,16 @@ class FakeApi(ModuleType):
         return ShardsWritten(
             folder=Path("out"), shards=(FileWritten("shard-000000.tar", 3, 10_240),), num_new=1, columns=("photo",),
             unreadable=(),
+        )  # fmt: skip
+
+    def convert(self, *arguments: Any, **options: Any) -> Any:
+        self._note("convert", arguments, options)
+        return Converted(
+            output=Path("t.jsonl"),
+            format="coco",
+            num_rows=2,
+            columns=("image", "objects"),
+            missing=("a: b is not there",),
         )  # fmt: skip
 
     def compare(self, *arguments: Any, **options: Any) -> Any:

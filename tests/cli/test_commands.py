@@ -93,6 +93,7 @@ def test_train_leaves_out_what_was_not_given(api: FakeApi) -> None:
         ["check", "t.csv"],
         ["prepare", "t.csv"],
         ["shards", "t.csv", "-o", "out"],
+        ["convert", "folder", "-o", "t.jsonl"],
         ["compare", "r.yaml", "--over", "model.fusion.type=concat,gated"],
         ["evaluate", "bundle", "t.csv"],
         ["predict", "bundle", "t.csv"],
@@ -188,6 +189,14 @@ def test_shards_says_what_was_written(api: FakeApi, capsys: pytest.CaptureFixtur
     assert (name, arguments) == ("write_shards", (Path("t.csv"), Path("out")))
     assert (options["max_bytes"], options["max_rows"], options["root"]) == (300_000_000, 5, None)
     assert "wrote 3 rows with the files of photo to 1 shard in out, 10 KiB" in capsys.readouterr().out
+
+
+def test_convert_says_what_was_written_and_what_is_not_there(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", "folder", "-o", "t.jsonl", "--format", "coco"]) == 0
+    assert api.calls == [("convert", (Path("folder"), Path("t.jsonl")), {"format": "coco"})]
+    written = capsys.readouterr()
+    assert "wrote 2 rows of image, objects (coco) to t.jsonl" in written.out
+    assert "a: b is not there" in written.err
 
 
 def test_check_fails_where_training_would(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:

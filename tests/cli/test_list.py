@@ -10,12 +10,12 @@ from polysense.cli.app import main
 def test_the_families_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
-    assert [line.split()[0] for line in lines[:19]] == [
+    assert [line.split()[0] for line in lines[:20]] == [
         "encoders", "fusions", "heads", "losses", "estimators", "objectives", "decodings", "columns", "cleanings",
         "imputations", "features", "targets", "transforms", "splits", "batchings", "samplers", "optimizers", "balances",
-        "schedules",
+        "schedules", "importers",
     ]  # fmt: skip
-    assert all(int(line.split()[1]) >= 2 for line in lines[:19])
+    assert all(int(line.split()[1]) >= 2 for line in lines[:20])
 
 
 def test_one_line_for_each_member(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,13 +13,14 @@ from typing import Any
 import polars
 import pytest
 import torch
-from every_kind import CHOICES, LARGE, READS, TARGETS, needs_of, settings_of
+from every_kind import CHOICES, LARGE, READS, TARGETS, lies_in, needs_of, settings_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from independent_rows import Cells, bits, mixed_rows, random_bundle, without_column
 
 from polysense.bundle import Bundle, load
 from polysense.config.base import members
+from polysense.core.registry import tasks
 from polysense.data.batches.dataset import TableDataset
 from polysense.data.column import ColumnConfig
 from polysense.data.target import TargetConfig
@@ -144,7 +145,7 @@ HEADS = [
     for name, config in members("head").items()
     if config.tasks and name not in CHOICES  # type: ignore[attr-defined]
 ]
-OVER = {"tagging": "text", "segmentation": "image"}
+OVER = {name: lies_in(name)[0] for name in tasks() if lies_in(name)}
 
 
 def encoders_of(name: str, columns: Iterable[str], needs: Mapping[str, dict[str, Any]]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from polysense.cli.clock import begin
 from polysense.cli.commands.audit import audit
 from polysense.cli.commands.check import check
 from polysense.cli.commands.compare import compare
+from polysense.cli.commands.convert import convert
 from polysense.cli.commands.demo import demo
 from polysense.cli.commands.doctor import doctor
 from polysense.cli.commands.embed import embed
@@ -75,6 +76,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "new": new,
     "check": check,
     "prepare": prepare,
+    "convert": convert,
     "shards": shards,
     "train": train,
     "evaluate": evaluate,

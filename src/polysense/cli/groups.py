@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 __all__ = ["EXAMPLES", "GROUPS", "GroupedHelp", "epilog"]
 
 GROUPS = {
-    "Train": ("demo", "check", "new", "prepare", "shards", "train", "compare"),
+    "Train": ("demo", "check", "new", "convert", "prepare", "shards", "train", "compare"),
     "Use a trained model": ("evaluate", "audit", "predict", "explain", "impute"),
     "Embeddings and search": ("embed", "zeroshot", "fewshot", "map", "index", "search"),
     "Look at runs": ("runs", "report"),
@@ -21,6 +21,7 @@ EXAMPLES = {
     "demo": "polysense demo -o runs/demo",
     "check": "polysense check products.csv --target category",
     "new": "polysense new products.csv --target category --minimal",
+    "convert": "polysense convert coco/ -o photos.jsonl",
     "prepare": "polysense prepare products.csv --target category",
     "shards": "polysense shards products.csv -o products.shards",
     "train": "polysense train products.csv --target category --epochs 10",

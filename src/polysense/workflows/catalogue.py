@@ -87,6 +87,7 @@ FAMILIES = (
     FamilyInfo("optimizers", "training.optimizer", "Turn gradients into steps."),
     FamilyInfo("balances", "training.balance", "Keep the column that learns first from leaving the others behind."),
     FamilyInfo("schedules", "training.schedule", "Change the learning rate over a run."),
+    FamilyInfo("importers", "convert --format NAME", "Read annotated media in another format as a table."),
 )
 
 

@@ -1,0 +1,1 @@
+"""Formats of annotated images that are read as tables."""
