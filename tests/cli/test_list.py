@@ -56,7 +56,7 @@ def test_verbose_explains_all(capsys: pytest.CaptureFixture[str]) -> None:
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "--json"]) == 0
     families = json.loads(capsys.readouterr().out)
-    assert len(families) == 19
+    assert len(families) == 20
     assert main(["list", "heads", "regression", "--json"]) == 0
     (regression,) = json.loads(capsys.readouterr().out)
     assert regression in families["heads"]

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import polysense.data.importing  # noqa: F401 (which no recipe names)
 import polysense.recipe  # noqa: F401 (importing it registers everything that a recipe can name)
 from polysense.config.base import Config, describe, members
 from polysense.config.codec import to_dict
