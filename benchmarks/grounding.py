@@ -140,7 +140,7 @@ def main() -> None:
             ("its own", [row["sentence"] for row in rows]), ("none", [None] * len(rows)), ("another row's", others),
         ):  # fmt: skip
             table = [{**row, "sentence": sentence} for row, sentence in zip(rows, sentences, strict=True)]
-            metrics = polysense.evaluate(run.bundle, table, progress=False).evaluation.metrics["thing"]
+            metrics = polysense.evaluate(run.bundle, table).evaluation.metrics["thing"]
             shown = [
                 f"{metrics[key].value:.3f} ({metrics[key].low:.3f} to {metrics[key].high:.3f})"
                 for key in ("map_50", "map", "box_quality")

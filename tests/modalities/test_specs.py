@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 from PIL import Image
+from transforms import transform_of
 
 from polysense.config.base import members
 from polysense.config.codec import from_dict
@@ -199,7 +200,7 @@ def test_its_default_augmentation_varies_a_batch(kind: str) -> None:
     plain = modality(kind).default_augmentation(cells(kind), ROOT)
     if plain is None:
         return
-    transform = from_dict(TransformConfig, dict(plain), where="test").create(column)  # type: ignore[type-abstract]
+    transform = transform_of(from_dict(TransformConfig, dict(plain), where="test"), column)  # type: ignore[type-abstract]
     samples = [Sample(row=i, values={"x": items(kind, i)}) for i in range(6)]
     batch = collate(samples, Schema(columns=(column,), targets=())).columns["x"]
     changed = transform(batch, np.arange(6), 0, 0)

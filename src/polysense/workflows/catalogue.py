@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import polysense.data.importing  # noqa: F401 (which no recipe names)
 import polysense.recipe  # noqa: F401 (importing it registers everything that a recipe can name)
 from polysense.config.base import Config, describe, members
 from polysense.config.codec import to_dict
@@ -25,6 +24,7 @@ from polysense.core.spelling import did_you_mean
 from polysense.core.wrapping import WIDTH, wrapped
 from polysense.data.cleaning import CleaningConfig
 from polysense.data.features import FeatureConfig
+from polysense.data.importing import ImporterConfig  # noqa: F401 (which no recipe names)
 from polysense.errors import ConfigError
 from polysense.escaping import joined
 from polysense.nn.encoder import EncoderConfig

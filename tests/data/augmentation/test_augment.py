@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transforms import transform_of
 
 from polysense.config.base import members
 from polysense.core.batch import Batch
@@ -37,7 +38,7 @@ SCHEMA = Schema(
 
 def transforms() -> dict[str, Transform]:
     configs = {"photo": ImageTransformConfig(), "voice": AudioTransformConfig(), "note": TextTransformConfig()}
-    return {name: config.create(SCHEMA.column(name)) for name, config in configs.items()}
+    return {name: transform_of(config, SCHEMA.column(name)) for name, config in configs.items()}
 
 
 def sample(row: int, share: float = 0.7) -> Sample:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transforms import transform_of
 
 from polysense.core.batch import Batch
 from polysense.core.sample import Sample
@@ -84,7 +85,7 @@ def test_what_is_pasted_was_varied_before() -> None:
     config = ImageTransformConfig(rotate_degrees=0.0, scale=0.0, translate=0.0, erase_probability=0.0, brightness=0.5)
     mixup = Mixup(1.0, 1, ["photo"])
     given = collate_mixed(lambda each: collate(each, SCHEMA), [sample(row) for row in (0, 2, 6, 7)])
-    varied = augment(mixup.drawn(given, 0), SCHEMA, {"photo": config.create(IMAGE)}, seed=1, epoch=0)
+    varied = augment(mixup.drawn(given, 0), SCHEMA, {"photo": transform_of(config, IMAGE)}, seed=1, epoch=0)
     assert varied.mixed is not None
     other = varied.mixed.batch.columns["photo"].values[1, 0]
     inside = varied.columns["photo"].values[1, 0] == other

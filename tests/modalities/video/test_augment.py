@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transforms import transform_of
 from video_clips import clips, video_column
 
 from polysense.config.codec import from_dict
@@ -20,7 +21,7 @@ from polysense.modalities.video.augment import VideoTransformConfig
 def kept(config: VideoTransformConfig, counts: list[int], rows: list[int], seed: int, epoch: int) -> list[list[bool]]:
     batch = clips(rows=len(counts), frames=8, side=2)
     batch.lengths[:] = (torch.arange(8) < torch.tensor(counts)[:, None]).long()
-    result = config.create(video_column(8, side=2))(batch, np.array(rows), seed, epoch)
+    result = transform_of(config, video_column(8, side=2))(batch, np.array(rows), seed, epoch)
     assert torch.equal(result.values, batch.values)
     assert not (result.lengths > batch.lengths).any()
     return (result.lengths > 0).tolist()
@@ -68,7 +69,7 @@ def test_frames_vary_as_their_own_transform_says() -> None:
     both = from_dict(TransformConfig, plain, where="test")  # type: ignore[type-abstract]
     alone = from_dict(TransformConfig, plain["frames"], where="test")  # type: ignore[type-abstract]
     batch, rows = clips(side=8), np.arange(3)
-    one, other = (each.create(video_column(side=8))(batch, rows, 3, 1) for each in (both, alone))
+    one, other = (transform_of(each, video_column(side=8))(batch, rows, 3, 1) for each in (both, alone))
     assert torch.equal(one.values, other.values)
     assert one.geometry is not None
     assert other.geometry is not None

@@ -183,7 +183,7 @@ def test_frames_lie_in_their_video_and_move_together(fit: Fit) -> None:
     np.testing.assert_allclose(placement.matrix, [[8 / 32, 0, 0], [0, 6 / 24, 1], [0, 0, 1]])
     schema = Schema(columns=(processor.column,), targets=())
     batch = collate([Sample(row=0, values={"c": items}, placements={"c": placement})], schema)
-    transform = ImageTransformConfig(together=True, erase_probability=0.0).create(processor.column)
+    transform = ImageTransformConfig(together=True, erase_probability=0.0).create(processor)
     moved = augment(batch, schema, {"c": transform}, seed=0, epoch=0).columns["c"]
     assert moved.geometry is not None
     assert not moved.geometry.isnan().any()

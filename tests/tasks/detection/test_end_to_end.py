@@ -120,7 +120,7 @@ def test_boxes_follow_their_photos(bundle: Bundle, folder: Path) -> None:
     column, target = bundle.schema.column("photo"), bundle.schema.target("boxes")
     moves = {"rotate_degrees": 25.0, "scale": 0.3, "translate": 0.3, "flip": True}
     still = {"erase_probability": 0.0, "brightness": 0.0, "contrast": 0.0}
-    transforms = {"photo": ImageTransformConfig(**moves, **still).create(column)}  # type: ignore[arg-type]
+    transforms = {"photo": ImageTransformConfig(**moves, **still).build(column)}  # type: ignore[arg-type]
     moved = augment(batch, bundle.schema, transforms, seed=0, epoch=0)
     before, after = batch.truths["boxes"], moved.truths["boxes"]
     assert torch.equal(after.originals, before.originals)  # type: ignore[attr-defined]

@@ -119,7 +119,7 @@ def test_masks_follow_their_photos(bundle: Bundle, folder: Path) -> None:
     column, target = bundle.schema.column("photo"), bundle.schema.target("mask")
     moves = {"rotate_degrees": 40.0, "scale": 0.3, "translate": 0.2, "flip": True}
     still = {"erase_probability": 0.0, "brightness": 0.0, "contrast": 0.0}
-    transforms = {"photo": ImageTransformConfig(**moves, **still).create(column)}  # type: ignore[arg-type]
+    transforms = {"photo": ImageTransformConfig(**moves, **still).build(column)}  # type: ignore[arg-type]
     moved = augment(batch, bundle.schema, transforms, seed=0, epoch=0)
     before, after = batch.truths["mask"].values, moved.truths["mask"].values
     assert after.dtype is before.dtype

@@ -86,7 +86,7 @@ class DetectionProcessor(PlacedTargetProcessor):
 
     # --- fitting -------------------------------------------------------------------------------------------------
 
-    def _fit(self, table: Table, cells: list[list[object]]) -> Target:
+    def _fit(self, table: Table, cells: Sequence[Sequence[object]]) -> Target:
         where = f"{table.name}, target column {self.columns[0]!r}"
         self.require_single_items(where)
         num_read, first, counts = 0, "", Counter[str]()
