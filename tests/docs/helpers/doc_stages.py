@@ -113,6 +113,21 @@ def shards(folder: Path) -> None:
                     archive.addfile(member, io.BytesIO(content))
 
 
+def annotated(folder: Path) -> None:
+    """Photographs with boxes, annotated as COCO does."""
+    content: dict[str, list[dict[str, Any]]] = {
+        "images": [], "annotations": [], "categories": [{"id": 1, "name": "cat"}, {"id": 5, "name": "dog"}]
+    }  # fmt: skip
+    for i in range(NUM_ROWS):
+        (folder / "coco" / "images").mkdir(parents=True, exist_ok=True)
+        _picture(folder / "coco" / "images" / f"{i}.png", i % 3, i)
+        content["images"].append({"id": i, "file_name": f"{i}.png"})
+        content["annotations"].append(
+            {"id": i, "image_id": i, "category_id": 1 + 4 * (i % 2), "bbox": [1, 2, 8, 9 + i % 4]}
+        )
+    (folder / "coco" / "instances.json").write_text(json.dumps(content), encoding="utf-8")
+
+
 def orders(folder: Path) -> None:
     """orders.csv, and the products and reviews that it names; new_orders.csv without the answers."""
     items = [{"product_id": f"p{i}", "title": f"{COLORS[i % 3]} lamp {i}", "price": 5 + i % 4} for i in range(9)]
@@ -249,6 +264,7 @@ STAGES: Mapping[str, Stage] = {
     "Audit": Stage(make=products, names={"RUN": "trained"}, train={"table": "products.csv", "target": "category"}),
     "Several tables": Stage(make=orders),
     "Shards": Stage(make=shards),
+    "Boxes: detection": Stage(make=annotated),
     "Videos": Stage(make=clips),
     "Decoding strategies": Stage(
         make=captions,
