@@ -247,7 +247,7 @@ def write_pages(run: Run, tables: Mapping[str, Table], split: str) -> None:
 def _missing(run: Run, tables: Mapping[str, Table]) -> dict[str, dict[str, float]]:
     return {
         column.name: {
-            name: float(np.mean([cell is None for cell in table.cells(column.table_column)]))
+            name: sum(cell is None for cell in table.cells(column.table_column)) / len(table)
             if table.has(column.table_column)
             else 1.0
             for name, table in tables.items()

@@ -14,7 +14,7 @@ from typing import Any
 from polysense.core.logs import get_logger
 from polysense.data.tables.delimited import open_text
 from polysense.data.tables.limits import CELL_BYTES, TableBudget
-from polysense.data.tables.python_table import RawFrame, add_row, described, from_columns, from_mapping, from_rows
+from polysense.data.tables.python_table import GrowingRows, RawFrame, described, from_mapping, from_rows
 from polysense.errors import TableError
 
 __all__ = ["json_cost", "parse_json_text", "read_json", "read_json_lines"]
@@ -32,8 +32,7 @@ def read_json_lines(path: Path) -> RawFrame:
         TableError: It is empty, a line is no object, or it holds more than a table may; names the line.
     """
     budget = TableBudget(path)
-    columns: dict[str, list[object]] = {}
-    count = 0
+    rows = GrowingRows()
     with open_text(path) as stream:
         for number, line in enumerate(stream, start=1):
             if line.strip():
@@ -43,12 +42,13 @@ def read_json_lines(path: Path) -> RawFrame:
                     raise TableError(
                         f'{path}, line {number}: found {described(row)}, expected an object: {{"text": "hello"}}'
                     )
-                add_row(columns, row, count, f"{path}, line {number}")
-                count += 1
-                _check_shape(budget, columns, count, f"{path}, line {number}")
-    if not count:
+                rows.add(row, f"{path}, line {number}")
+                # The table's cells are rows times columns, whatever the lines hold.
+                budget.check_columns(rows.num_columns, f"{path}, line {number}")
+                budget.check(CELL_BYTES * rows.num_rows * rows.num_columns)
+    if not rows.num_rows:
         raise TableError(f"{path}: is empty; expected one JSON object per line")
-    return from_columns(columns, count, path.name)
+    return rows.finish(path.name)
 
 
 def read_json(path: Path) -> RawFrame:
@@ -85,12 +85,6 @@ def read_json(path: Path) -> RawFrame:
         budget.check_columns(len(names), f"{path}, row {i}")
     budget.spend(CELL_BYTES * len(value) * len(names))
     return from_rows(value, path.name)
-
-
-def _check_shape(budget: TableBudget, columns: dict[str, list[object]], count: int, where: str) -> None:
-    """Checks a growing table: its cells are rows times columns, whatever the lines hold."""
-    budget.check_columns(len(columns), where)
-    budget.check(CELL_BYTES * count * len(columns))
 
 
 def json_cost(text: str) -> int:

@@ -21,7 +21,7 @@ import polars as pl
 from polysense.core.files import nameless_file
 from polysense.core.logs import get_logger
 
-__all__ = ["MAPPED_BYTES", "FrameRows", "GrowingFrame", "chunks_of", "reordered"]
+__all__ = ["MAPPED_BYTES", "FrameRows", "GrowingFrame", "chunks_of", "mapped", "reordered"]
 
 MAPPED_BYTES = 16 << 20
 """Bytes of rows that stay in memory; the first file has about as many."""
@@ -47,7 +47,7 @@ class GrowingFrame:
     def add(self, part: pl.DataFrame) -> None:
         """Takes rows that stand below those before. A column of several types gets one that holds them all."""
         self._small.append(part)
-        self._num_waiting += sum(int(series.estimated_size()) for series in part)
+        self._num_waiting += _num_bytes(part)
         if len(self._small) >= _SMALL_PARTS:
             self._waiting.append(_joined(self._small, rechunk=True))
             self._small = []
@@ -66,7 +66,7 @@ class GrowingFrame:
         frame = _joined([*self._waiting, *self._small], rechunk=True)
         if self._is_written:
             try:
-                frame = _mapped(frame, self._num_waiting)
+                frame = _in_file(frame, self._num_waiting)
             except (OSError, pl.exceptions.PolarsError) as error:
                 self._is_written = False
                 _log.info("a large table stays in memory: no file can be written for it: %s", error)
@@ -81,12 +81,28 @@ def _joined(parts: list[pl.DataFrame], *, rechunk: bool) -> pl.DataFrame:
     return pl.concat(parts, how=how, rechunk=rechunk)
 
 
-def _mapped(frame: pl.DataFrame, num_bytes: int) -> pl.DataFrame:
+def mapped(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame; a large one as mapped files."""
+    if _num_bytes(frame) < MAPPED_BYTES:
+        return frame
+    growing = GrowingFrame()
+    for rows in chunks_of(len(frame)):
+        growing.add(frame[rows])
+    result = growing.finish()
+    assert result is not None, "there are rows"
+    return result
+
+
+def _num_bytes(frame: pl.DataFrame) -> int:
+    return sum(int(series.estimated_size()) for series in frame)
+
+
+def _in_file(frame: pl.DataFrame, num_bytes: int) -> pl.DataFrame:
     """The frame as a file that is mapped and has no name."""
     with nameless_file(num_bytes) as path:
-        mapped = _written_to(path, frame)
+        read = _written_to(path, frame)
     # A type that Arrow has no name for would come back as another.
-    return mapped if mapped.schema == frame.schema else frame
+    return read if read.schema == frame.schema else frame
 
 
 def _written_to(part: Path, frame: pl.DataFrame) -> pl.DataFrame:
@@ -95,9 +111,9 @@ def _written_to(part: Path, frame: pl.DataFrame) -> pl.DataFrame:
 
     frame.write_ipc(part, compression="uncompressed")
     with pa.memory_map(str(part)) as file:
-        mapped = pl.from_arrow(pa.ipc.open_file(file).read_all(), rechunk=False)
-    assert isinstance(mapped, pl.DataFrame), f"a table came back as a {type(mapped).__name__}"
-    return mapped
+        read = pl.from_arrow(pa.ipc.open_file(file).read_all(), rechunk=False)
+    assert isinstance(read, pl.DataFrame), f"a table came back as a {type(read).__name__}"
+    return read
 
 
 @dataclass(frozen=True, eq=False)

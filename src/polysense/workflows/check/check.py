@@ -18,6 +18,7 @@ from polysense.data.column import ColumnProcessor
 from polysense.data.config import DataConfig
 from polysense.data.processor import Processor
 from polysense.data.roles.infer import ColumnGuess, infer
+from polysense.data.tables.mapped_frame import chunks_of
 from polysense.data.tables.sources import Table
 from polysense.errors import ConfigError, PolysenseError
 from polysense.evaluation.findings.checked import CheckedTable
@@ -221,10 +222,14 @@ def _unscorable(processor: Processor, validation: Table | None, targets: Sequenc
 
 
 def _num_marked(cells: Sequence[object], column: ColumnProcessor) -> int:
-    """The cells that reading takes for missing; equal texts are read once."""
-    texts = Counter(cell for cell in cells if isinstance(cell, str))
-    marked = sum(count for text, count in texts.items() if column.is_missing(text))
-    return marked + sum(not isinstance(cell, str) and column.is_missing(cell) for cell in cells)
+    """The cells that reading takes for missing; of some rows at once, equal texts are read once."""
+    marked = 0
+    for rows in chunks_of(len(cells)):
+        part = cells[rows]
+        texts = Counter(cell for cell in part if isinstance(cell, str))
+        marked += sum(count for text, count in texts.items() if column.is_missing(text))
+        marked += sum(not isinstance(cell, str) and column.is_missing(cell) for cell in part)
+    return marked
 
 
 def _cautions(guesses: Sequence[ColumnGuess]) -> dict[str, tuple[str, ...]]:
