@@ -42,6 +42,7 @@ from polysense.core.schema import Requirements
 from polysense.data.batches.dataset import TableDataset
 from polysense.data.batches.loader import TrainLoader
 from polysense.data.column import ColumnConfig, ColumnProcessor
+from polysense.data.executors.local import LocalExecutor
 from polysense.data.processor import Processor
 from polysense.data.store.prepared import PreparedStore
 from polysense.workflows.cell_preparation import _Filling
@@ -343,7 +344,7 @@ def filled_store(samples: Samples, folder: Path) -> PreparedStore:
     """The store with all of the samples."""
     store = PreparedStore(folder)
     ((name, column),) = samples.processor.columns.items()
-    _Filling(store, name, column, [samples.table]).run(1, progress=False)
+    _Filling(store, name, column, [samples.table]).run(LocalExecutor(1), progress=False)
     return store
 
 

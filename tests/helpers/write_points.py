@@ -189,7 +189,9 @@ def stopped_clocks(patch: pytest.MonkeyPatch) -> Iterator[None]:
 
     with patch.context() as within:
         now = time.time()
-        for name, value in (("time", now), ("monotonic", 1.0), ("perf_counter", 1.0)):
+        # Of these Ray, once it was imported, dates log records by the second.
+        clocks = {"time": now, "time_ns": round(now * 1e9), "monotonic": 1.0, "perf_counter": 1.0}
+        for name, value in clocks.items():
             within.setattr(time, name, lambda value=value: value)
         within.setattr(jsonl, "_now", lambda: "2026-01-01T00:00:00+00:00")
         within.setattr(environment_facts, "datetime", Stopped)
