@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,10 @@ from polysense.errors import TableError
 __all__ = ["ImportedRow", "ImporterConfig", "named_split", "read_limited"]
 
 _MAX_BYTES = 2**31
+_SPLITS = {
+    "train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
+    "test": "test", "testing": "test",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +55,10 @@ class ImporterConfig(Family, ABC, family="importer", homes=("tasks.*.importers.*
 
 
 def named_split(name: str) -> str | None:
-    """The part that a file's or folder's name says: "train", "validation" or "test"; None where it says none."""
-    low = name.lower()
-    for word, split in (("train", "train"), ("val", "validation"), ("test", "test")):
-        if word in low:
-            return split
-    return None
+    """The part that a file's or folder's name says as a word of its own ("instances_val2017"): "train", "validation" or
+    "test"; None where it says none, or several."""
+    said = {_SPLITS[word] for word in re.findall("[a-z]+", name.lower()) if word in _SPLITS}
+    return said.pop() if len(said) == 1 else None
 
 
 def read_limited(path: Path, max_bytes: int = _MAX_BYTES) -> str:

@@ -150,13 +150,14 @@ def metric_interval(
 
 
 def difference_interval(
-    metric: Metric, value: float, resampled: np.ndarray, confidence: float, num_rows: int, clusters: np.ndarray | None
-) -> Interval:
+    metric: Metric, value: float, resampled: np.ndarray, confidence: float, num_rows: int, clusters: np.ndarray | None,
+    *, same: bool,
+) -> Interval:  # fmt: skip
     """The paired interval of one model's metric less another's, which stays honest where the bootstrap sees too little.
 
     Two models that are right on the same rows differ by 0 in every resample, which would look like certainty. The
     interval of a share is never narrower than what so many rows can tell (see `at_least_as_wide`), nor that of another
-    bounded metric whose difference no resample moves. Models whose answers are the same are the caller's to know.
+    bounded metric whose difference no resample moves. Only of one and the same model 0 is certain.
 
     Args:
         metric: Which one.
@@ -165,10 +166,13 @@ def difference_interval(
         confidence: In (0, 1).
         num_rows: That were scored.
         clusters: int64 [rows], their groups; None: rows are on their own.
+        same: Whether the two are one model.
     """
     own = interval(value, resampled, confidence)
     lowest, highest = metric.bounds
-    if not own.has_bounds or not math.isfinite(highest - lowest) or not (metric.is_share or own.low == own.high):
+    if same or not own.has_bounds or not math.isfinite(highest - lowest):
+        return own
+    if not metric.is_share and own.low < own.high:
         return own
     return at_least_as_wide(
         own, num_rows if clusters is None else len(np.unique(clusters)), confidence, extent=highest - lowest

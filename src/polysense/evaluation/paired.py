@@ -12,7 +12,7 @@ import numpy as np
 
 from polysense.core.metric import Metric
 from polysense.core.schema import Target
-from polysense.evaluation.bootstrap import Interval, difference_interval, interval, multiplicities
+from polysense.evaluation.bootstrap import Interval, difference_interval, multiplicities
 from polysense.evaluation.evaluator import Evaluation, TargetScorer
 from polysense.evaluation.significance import Outcome
 from polysense.evaluation.simple_baselines import are_same_answers, outcome_of
@@ -116,10 +116,8 @@ def paired_scores(
         value, against = float(values[metric.name][0]), float(others[metric.name][0])
         drawn = [own[metric.name] - their[metric.name] for own, their in resampled]
         moved = np.concatenate([np.zeros(0), *drawn])
-        difference = (
-            interval(value - against, moved, evaluation.confidence)
-            if same
-            else difference_interval(metric, value - against, moved, evaluation.confidence, counted, clusters)
+        difference = difference_interval(
+            metric, value - against, moved, evaluation.confidence, counted, clusters, same=same
         )
         outcome = outcome_of(difference, metric, counted)
         metrics.append(PairedMetric(metric=metric, value=value, other=against, difference=difference, outcome=outcome))

@@ -16,7 +16,7 @@ import numpy as np
 from polysense.core.json import json_object
 from polysense.core.metric import Metric, Statistics
 from polysense.core.schema import Target
-from polysense.evaluation.bootstrap import Interval, difference_interval, interval, metric_interval, multiplicities
+from polysense.evaluation.bootstrap import Interval, difference_interval, metric_interval, multiplicities
 from polysense.evaluation.contribution_result import FEWEST_ROWS
 from polysense.evaluation.evaluator import Evaluation, TargetScorer
 from polysense.evaluation.significance import Outcome
@@ -207,10 +207,8 @@ def compare_with_simple(
     for model in models:
         own, other = values[""], values[model.name]
         gain, moved = float(own[metric.name][0] - other[metric.name][0]), every[""] - every[model.name]
-        difference = (
-            interval(gain, moved, evaluation.confidence)
-            if are_same_answers(own, other)
-            else difference_interval(metric, gain, moved, evaluation.confidence, counted, clusters)
+        difference = difference_interval(
+            metric, gain, moved, evaluation.confidence, counted, clusters, same=are_same_answers(own, other)
         )
         outcome = outcome_of(difference, metric, counted)
         scores.append(BaselineScore(model=model, value=measured(model.name), difference=difference, outcome=outcome))

@@ -113,6 +113,18 @@ def test_what_can_not_be_read_is_listed_with_its_row(folder: Path, rows: list[di
         fitted(table)
 
 
+def test_boxes_beside_their_images_and_fractions_are_said(folder: Path, rows: list[dict[str, Any]]) -> None:
+    beside = [*rows[:-1], {**rows[-1], "boxes": [{"label": "disk", "box": [500, 5, 520, 9]}]}]
+    processor, _ = fitted(read_table(beside, root=folder))
+    (warning,) = processor.targets["boxes"].warnings
+    assert warning.startswith("1 of ")
+    assert "boxes lie beside their images" in warning
+    assert "row 11, column 'boxes': [500.0, 5.0, 520.0, 9.0] beside 64 x 64 pixels" in warning
+    fractions = [{**row, "boxes": [{"label": "disk", "box": [0.1, 0.2, 0.5, 1.0]}]} for row in rows]
+    with pytest.raises(ColumnError, match="seem to be fractions of the images' sizes; expected pixels: multiply"):
+        fitted(read_table(fractions, root=folder))
+
+
 def test_which_column_the_boxes_lie_in(folder: Path, rows: list[dict[str, Any]]) -> None:
     table = read_table(rows, root=folder)
     two = {name: ImageColumnConfig(column="photo", size=SIZE) for name in ("one", "two")}

@@ -20,11 +20,11 @@ def convert(
     ],
     format: Annotated[
         str | None,
-        typer.Option("--format", metavar="NAME", help="coco, yolo or voc; recognized if not given."),
+        typer.Option("--format", metavar="NAME", help="See `polysense list importers`; recognized if not given."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write annotated images in the format of COCO, YOLO or PASCAL VOC as a table.
+    """Write annotated media in another format as a table: of COCO, YOLO or PASCAL VOC, and of installed packages.
 
     One row for each image, with its boxes as words and pixels, its split where it is known, and what else the format
     holds (segments, captions). Images stay where they are.

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from polysense.core.json import parse_json
 from polysense.data.media.media import short
+from polysense.data.values.json_cell import from_json
 from polysense.errors import DecodeError
 
-__all__ = ["CROWD", "DIFFICULT", "Boxes", "looks_like_boxes", "parsed", "read_boxes"]
+__all__ = ["CROWD", "DIFFICULT", "EXPECTED", "Boxes", "looks_like_boxes", "read_boxes"]
 
 CROWD, DIFFICULT = 1, 2
 """Kinds of boxes that are not to be found; 0 is the usual one."""
@@ -31,6 +31,7 @@ _MOST_BOXES = 10_000
 _FURTHEST = 1e6  # pixels
 _PLACES = ("box", "bbox", "polygon")
 _FORMS = '{"label": ..., "box": [left, top, right, bottom]}'
+EXPECTED = f"boxes such as {_FORMS}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,16 +54,6 @@ class Boxes:
         return len(self.labels)
 
 
-def parsed(cell: object) -> object:
-    """A cell that is JSON text as what it spells; any other as it is."""
-    if not isinstance(cell, str) or cell.strip()[:1] not in ("[", "{"):
-        return cell
-    try:
-        return parse_json(cell, object, constants=True)
-    except ValueError:
-        raise DecodeError(f"found {short(cell)}, which is not valid JSON; expected boxes such as {_FORMS}") from None
-
-
 def looks_like_boxes(cell: object) -> bool:
     """Whether a cell is a list of labeled boxes, or one of them; a list without any might be anything."""
     parts = [cell] if isinstance(cell, Mapping) else cell
@@ -79,7 +70,7 @@ def read_boxes(cell: object) -> Boxes:
     Raises:
         DecodeError: It is none of these, or a box of it is broken; the message says which.
     """
-    cell = parsed(cell)
+    cell = from_json(cell, EXPECTED)
     parts = [cell] if isinstance(cell, Mapping) else cell
     if not isinstance(parts, (list, tuple)):
         raise DecodeError(f"found {short(cell)}, expected a list of boxes such as {_FORMS}, or []")

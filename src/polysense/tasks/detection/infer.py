@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from polysense.core.task_spec import TargetClaim
 from polysense.data.roles.profile import ColumnProfile
+from polysense.data.values.json_cell import from_json
 from polysense.errors import DecodeError
-from polysense.tasks.detection.boxes import looks_like_boxes, parsed
+from polysense.tasks.detection.boxes import EXPECTED, looks_like_boxes
 
 __all__ = ["claim"]
 
@@ -19,7 +20,7 @@ def claim(evidence: ColumnProfile, *, stated: bool = False) -> TargetClaim | Non
     num_boxes = 0
     for cell in evidence.cells:
         try:
-            value = parsed(cell)
+            value = from_json(cell, EXPECTED)
         except DecodeError:
             return None
         if looks_like_boxes(value):

@@ -90,6 +90,8 @@ class DetectionProcessor(PlacedTargetProcessor):
         where = f"{table.name}, target column {self.columns[0]!r}"
         self.require_single_items(where)
         num_read, first, counts = 0, "", Counter[str]()
+        outside: list[str] = []
+        num_pixels = 0
         usual: dict[str, list[np.ndarray]] = {}
         for i, cell in enumerate(cells[0]):
             if cell is None:
@@ -105,10 +107,19 @@ class DetectionProcessor(PlacedTargetProcessor):
             if size is None:
                 continue
             fractions = boxes.corners / np.array([size[1], size[0], size[1], size[0]])
+            num_pixels += int((boxes.corners > 1).any(axis=1).sum())
+            for box in boxes.corners[((fractions[:, :2] >= 1) | (fractions[:, 2:] <= 0)).any(axis=1)].tolist():
+                place = table.source(i, self.columns[0])
+                outside.append(f"{place}: {[round(side, 2) for side in box]} beside {size[1]} x {size[0]} pixels")
             for label in dict.fromkeys(boxes.labels):
                 usual.setdefault(label, []).append(fractions[[each == label for each in boxes.labels]])
         if not num_read:
             raise ColumnError(f"{where}: no training row has boxes that can be read; first {first or 'give some'}")
+        if usual and not num_pixels:
+            raise ColumnError(
+                f"{where}: no box reaches beyond 1 pixel, so they seem to be fractions of the images' sizes; expected "
+                "pixels: multiply them by the width and the height"
+            )
         labels = [str(one) for one in self.config.classes or sorted(counts)]
         if not 1 <= len(labels) <= _MOST_CLASSES:
             some = ", ".join(map(repr, labels[:5])) or "none"
@@ -120,7 +131,12 @@ class DetectionProcessor(PlacedTargetProcessor):
         rare = [label for label in labels if counts[label] < _FEWEST_BOXES]
         if rare:
             some = ", ".join(map(repr, rare[:5])) + (f" and {len(rare) - 5} more" if len(rare) > 5 else "")
-            self.warnings = (f"fewer than {_FEWEST_BOXES} training boxes have the label {some}",)
+            self.warnings += (f"fewer than {_FEWEST_BOXES} training boxes have the label {some}",)
+        if outside:
+            self.warnings += (
+                f"{len(outside):,} of {sum(counts.values()):,} boxes lie beside their images, where nothing can find "
+                f"them; first {outside[0]}",
+            )
         _log.info("%s: %d boxes of %d classes in %d rows", where, sum(counts.values()), len(labels), num_read)
         return DetectionTarget(
             name=self.name,

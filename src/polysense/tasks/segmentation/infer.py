@@ -5,8 +5,9 @@ from __future__ import annotations
 from polysense.core.task_spec import TargetClaim
 from polysense.data.media.sniff import file_kind
 from polysense.data.roles.profile import ColumnProfile
+from polysense.data.values.json_cell import from_json
 from polysense.errors import DecodeError
-from polysense.tasks.segmentation.masks import looks_like_segments, parsed, read_mask
+from polysense.tasks.segmentation.masks import EXPECTED, looks_like_segments, read_mask
 
 __all__ = ["claim"]
 
@@ -20,7 +21,7 @@ def claim(evidence: ColumnProfile, *, stated: bool = False) -> TargetClaim | Non
     if stated:
         return TargetClaim(confidence=1.0, evidence="as stated")
     try:
-        if looks_like_segments(parsed(evidence.cells[0])):
+        if looks_like_segments(from_json(evidence.cells[0], EXPECTED)):
             return TargetClaim(confidence=_CONFIDENCE, evidence="polygons or run-length codes with labels")
     except DecodeError:
         return None

@@ -21,21 +21,22 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from polysense.core.json import parse_json
 from polysense.data.media.media import locate, reason, short
+from polysense.data.values.json_cell import from_json
 from polysense.errors import DecodeError
 
 __all__ = [
+    "EXPECTED",
     "FOREGROUND",
     "Mask",
     "colors",
     "decode_counts",
     "encode_png",
     "looks_like_segments",
-    "parsed",
     "read_mask",
 ]
 
+EXPECTED = "segments, or a file's path"
 MAX_PIXELS = 2**26
 FOREGROUND = "foreground"
 """The label of a run-length code that has none."""
@@ -68,18 +69,6 @@ class Mask:
         return ids
 
 
-def parsed(cell: object) -> object:
-    """A cell that is JSON text as what it spells; any other as it is."""
-    if not isinstance(cell, str) or cell.strip()[:1] not in ("[", "{"):
-        return cell
-    try:
-        return parse_json(cell, object, constants=True)
-    except ValueError:
-        raise DecodeError(
-            f"found {short(cell)}, which is not valid JSON; expected segments, or a file's path"
-        ) from None
-
-
 def looks_like_segments(cell: object) -> bool:
     """Whether a cell is a list of segments, or a dictionary that holds one."""
     if isinstance(cell, Mapping):
@@ -103,7 +92,7 @@ def read_mask(cell: object, root: Path, size: tuple[int, int] | None = None, bac
     Raises:
         DecodeError: It is none of these, or broken.
     """
-    cell = parsed(cell)
+    cell = from_json(cell, EXPECTED)
     if isinstance(cell, Mapping) and "segments" in cell:
         return _from_segments(cell["segments"], _size(cell.get("size")) or size, background)
     if isinstance(cell, Mapping) and "label" in cell:

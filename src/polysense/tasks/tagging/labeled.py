@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from polysense.core.json import parse_json
 from polysense.data.media.media import short
+from polysense.data.values.json_cell import from_json
 from polysense.errors import DecodeError
 
 __all__ = ["Labeled", "read_labeled"]
@@ -44,13 +44,7 @@ def read_labeled(cell: object) -> Labeled | None:
         text = cell.strip()
         if not text:
             return None
-        if text[0] in "[{":
-            try:
-                cell = parse_json(text, object, constants=True)
-            except ValueError:
-                raise DecodeError(f"found {short(text)}, which is not valid JSON; expected {_EXPECTED}") from None
-        else:
-            cell = text.split()
+        cell = from_json(text, _EXPECTED) if text[0] in "[{" else text.split()
     if isinstance(cell, dict):
         cell = [cell]
     if cell is None:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import polysense
+from polysense.data.importing import named_split
 from polysense.errors import TableError
 from polysense.tasks.detection.boxes import read_boxes
 
@@ -125,6 +126,27 @@ def test_polygons_of_yolo_have_their_boxes(tmp_path: Path) -> None:
     assert box["label"] == "cat"
     assert box["box"] == [4, 6, 14, 24]
     assert box["polygon"] == [4, 6, 14, 6, 8, 24]
+
+
+def test_where_nobody_has_looked_the_cell_is_missing_and_not_an_image_that_shows_nothing(tmp_path: Path) -> None:
+    yolo(tmp_path)
+    picture(tmp_path / "images" / "test" / "c.png")
+    polysense.api.convert(tmp_path, tmp_path / "t.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "t.jsonl").read_text(encoding="utf-8").splitlines()]
+    objects = {Path(row["image"]).name: (row["split"], row["objects"]) for row in rows}
+    assert objects["b.png"] == ("train", [])
+    assert objects["c.png"] == ("test", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("instances_train2017", "train"), ("val", "validation"), ("valid", "validation"), ("my-test-2", "test"),
+        ("trains", None), ("valley", None), ("latest", None), ("train_test", None), ("images", None),
+    ],
+)  # fmt: skip
+def test_a_split_is_a_word_of_its_own(name: str, split: str | None) -> None:
+    assert named_split(name) == split
 
 
 def test_an_image_that_is_not_there_is_said_and_kept(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def _images(file: Path, folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             raise TableError(f"{file}, images, entry {place}: the id {one['id']!r} is another image's, too")
         cells[one["id"]] = {} if split is None else {"split": split}
         paths[one["id"]] = _located(one["file_name"], file, folder)
-        if names:
+        if names and "annotations" in content:  # else nobody has looked
             cells[one["id"]]["objects"] = []
     for place, one in enumerate(_listed(content, "annotations", file, optional=True)):
         where = f"{file}, annotations, entry {place}"

@@ -4,7 +4,8 @@
 
 A line is a class's number, then center, width and height as fractions of the image's, or three corners and more of a
 polygon. Names of classes come from `data.yaml` (or another YAML file with `names`), `classes.txt`, `obj.names`; labels
-are never numbers, so without names nothing is read. An image without a text file shows nothing.
+are never numbers, so without names nothing is read. An image without a text file shows nothing, where others of its
+folder have one; where the whole folder of labels is missing, nobody has looked, and the cell is missing.
 """
 
 from __future__ import annotations
@@ -49,10 +50,9 @@ class YoloConfig(ImporterConfig):
             )
         names, content = _names(file)
         for image in sorted(path for path in folder.rglob("*") if path.suffix.lower() in _IMAGES and path.is_file()):
-            inside = image.relative_to(folder).parts
             split = _split(image, folder, content)
             cells: dict[str, object] = {} if split is None else {"split": split}
-            cells["objects"] = _boxes(image, folder, inside, names)
+            cells["objects"] = _boxes(image, folder, names)
             yield ImportedRow(file={"image": image}, cells=cells, source=str(image))
 
 
@@ -98,14 +98,14 @@ def _split(image: Path, folder: Path, content: Mapping[str, Any]) -> str | None:
     return next(filter(None, map(named_split, image.relative_to(folder).parts[:-1])), None)
 
 
-def _boxes(image: Path, folder: Path, inside: tuple[str, ...], names: Mapping[int, str]) -> list[dict[str, object]]:
-    places = [i for i, part in enumerate(inside) if part == "images"]
-    parts = list(inside)
+def _boxes(image: Path, folder: Path, names: Mapping[int, str]) -> list[dict[str, object]] | None:
+    parts = list(image.relative_to(folder).parts)
+    places = [i for i, part in enumerate(parts) if part == "images"]
     if places:
         parts[places[-1]] = "labels"
     labels = folder.joinpath(*parts).with_suffix(".txt")
     if not labels.is_file():
-        return []
+        return [] if any(labels.parent.glob("*.txt")) else None
     try:
         height, width = image_size(image.name, image.parent)
     except DecodeError as error:
