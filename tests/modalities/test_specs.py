@@ -245,6 +245,17 @@ def test_its_cells_are_described_by_numbers_or_it_says_why_not(kind: str) -> Non
 
 
 @every
+def test_its_cells_are_told_apart_by_more_than_numbers_or_it_says_why_not(kind: str) -> None:
+    categories = modality(kind).categories
+    if isinstance(categories, Unsupported):
+        assert categories.reason
+        return
+    assert len({category.name for category in categories}) == len(categories) > 0
+    for category in categories:
+        assert all(told is None or isinstance(told, str) for told in map(category.tell, cells(kind)))
+
+
+@every
 def test_same_cells_have_one_identity(kind: str) -> None:
     spec = modality(kind)
     first, second, last = cells(kind)[0], cells(kind)[1], cells(kind)[-1]

@@ -24,7 +24,14 @@ def made(num_columns: int, num_notes: int) -> Check:
         table="t.csv",
         num_rows=100,
         columns=[
-            {"name": name, "role": "input", "type": "number", "missing": 0.0, "reason": f"number; careful: {caution}"}
+            {
+                "name": name,
+                "role": "input",
+                "type": "number",
+                "missing": 0.0,
+                "reason": f"number; careful: {caution}",
+                "properties": {},
+            }
             for name in names
         ],
         warnings=tuple(f"{name}: {caution}" for name in names),

@@ -145,6 +145,7 @@ def check() -> str:
     )  # fmt: skip
     length = Distribution(name=HOSTILE, num=9, quantiles=(0.0, 1.0, 2.0, 3.0, 4.0), counts=(1, 2), bounds=(0.0, 4.0))
     facts = ColumnFacts(
+        properties=[(HOSTILE, [(HOSTILE, 3)])],
         name=HOSTILE, num_missing=1, num_rows=9, unreadable=[(HOSTILE, 1)], distributions=[length],
         values=[(HOSTILE, 3)], num_values=2, examples=[CELL, ABSENT],
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Descriptor: a number that describes a cell, such as a clip's duration, and words for cells with little or much."""
+"""Descriptors of cells: numbers, such as a clip's duration, and categories, such as the language of a text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from polysense.core.schema import Column
 
-__all__ = ["Descriptor"]
+__all__ = ["CategoryDescriptor", "Descriptor"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,3 +31,19 @@ class Descriptor:
     high: str
     measure: Callable[[Column, object, Sequence[np.ndarray]], float]
     reads_items: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class CategoryDescriptor:
+    """What a cell is described by where that is no number, for checks of tables.
+
+    Attributes:
+        name: Of what is told, unique among the descriptors of its modality: "language".
+        tell: From a cell, as the table has it, to what it is ("German"); None where that is not clear. It is asked for
+            some of a column's cells, a millisecond each at most.
+        advice: What to do where a few cells differ from most; empty where that is as it should be.
+    """
+
+    name: str
+    tell: Callable[[object], str | None]
+    advice: str = ""

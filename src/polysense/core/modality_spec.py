@@ -23,7 +23,7 @@ import numpy as np
 from polysense.core.backbones import Backbones
 from polysense.core.cell_parts import CellParts
 from polysense.core.corruption import Corruption
-from polysense.core.descriptor import Descriptor
+from polysense.core.descriptor import CategoryDescriptor, Descriptor
 from polysense.core.geometry import Placement
 from polysense.core.likeness import Likeness
 from polysense.core.sample import SourceInfo
@@ -452,6 +452,11 @@ class ModalitySpec(ABC):
     @abstractmethod
     def descriptors(self) -> Sequence[Descriptor] | Unsupported:
         """Numbers that describe a cell and that rows can be told apart by, for audits: how long, how loud, how dark."""
+
+    @property
+    def categories(self) -> Sequence[CategoryDescriptor] | Unsupported:
+        """What else a cell can be told by, for checks of tables: the language of a text."""
+        return Unsupported(f"nothing but numbers describes {self.nouns[1]}")
 
     @property
     @abstractmethod

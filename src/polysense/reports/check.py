@@ -19,6 +19,7 @@ from polysense.evaluation.findings.missing import UnreadableCells
 __all__ = ["FORMAT", "KINDS", "Check", "check_schema"]
 
 _NAME_WIDTH = 30
+_MOST_KINDS = 5  # of a property of cells, in its line
 _MOST = 20  # findings and names that are listed for people
 _TITLES = {Severity.ERROR: "Problem", Severity.WARNING: "Warning", Severity.INFO: "Note"}
 _IN_LISTS = (frozenset(ColumnRoles.kinds) - {ColumnRoles.READING}) | set(UnreadableCells.kinds)
@@ -42,7 +43,7 @@ class Check:
     Attributes:
         table: Its name.
         num_rows: Its rows.
-        columns: Per column: name, role, type, missing (share), reason.
+        columns: Per column: name, role, type, missing (share), reason, properties (such as languages, with counts).
         classes: Per classification target its classes' counts.
         splits: Rows in each split.
         unreadable: Cells that can't be read, of the rows tried.
@@ -110,6 +111,8 @@ class Check:
             lines.append(head.rstrip())
             reason = column["reason"].removeprefix(f"{column['type'] or column['role']}: ")  # which stands above
             lines += wrapped(reason, indent="      ") if reason else []
+            for words, told in column["properties"].items():
+                lines += wrapped(f"{words}: {_shares(told)}", indent="      ")
         for target, counts in self.classes.items():
             total = sum(counts.values())
             lines += ["", *wrapped(f"Classes of {target}:")]
@@ -153,6 +156,14 @@ class Check:
         ]
 
 
+def _shares(counts: Mapping[str, int]) -> str:
+    """The most frequent kinds, with their shares of the cells of which it is told."""
+    total = sum(counts.values())
+    shown = [f"{name} {100 * count / total:.3g}%" for name, count in list(counts.items())[:_MOST_KINDS]]
+    more = len(counts) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "") + f" of {total:,} cells"
+
+
 def check_schema() -> dict[str, Any]:
     """The JSON schema (draft 2020-12) of what `polysense check --json` prints."""
     text: Mapping[str, object] = {"type": "string"}
@@ -190,6 +201,10 @@ def check_schema() -> dict[str, Any]:
             "type": {"type": ["string", "null"]},
             "missing": described("The share of the cells.", {"type": "number"}),
             "reason": text,
+            "properties": described(
+                "What was told of cells that were tried, such as their language, and of how many.",
+                {"type": "object", "additionalProperties": counts},
+            ),
         }
     )
     cell = record({"table": text, "row": count, "column": text, "file": {"type": ["string", "null"]}, "reason": text})

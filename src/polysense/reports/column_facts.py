@@ -42,6 +42,7 @@ class ColumnFacts:
         distributions: Of its numbers.
         values: The most frequent ones with their rows, where they recur.
         num_values: How many there are; None where its cells are no values.
+        properties: What else is told of cells, such as the format of their files, each with its most frequent values.
         examples: Some cells.
     """
 
@@ -52,4 +53,5 @@ class ColumnFacts:
     distributions: Sequence[Distribution]
     values: Sequence[tuple[str, int]]
     num_values: int | None
+    properties: Sequence[tuple[str, Sequence[tuple[str, int]]]]
     examples: Sequence[CellPreview]

@@ -232,3 +232,20 @@ def test_cleanings_are_proposed_with_the_line_that_asks_for_them() -> None:
     accepted = polysense.check(dirty, target="label", columns=columns, overrides=[*lines.values()])
     assert not of_kind(accepted, "cleaning")
     assert "would change" in check.text()
+
+
+def test_texts_in_another_language_are_listed_with_their_rows(tmp_path: Path) -> None:
+    english = "We walked along the river for {} minutes and then we had a coffee"
+    german = "Wir sind {} Minuten am Fluss entlang gelaufen und haben einen Kaffee getrunken"
+    notes = [(german if i % 9 == 4 else english).format(i) for i in range(100)] + ["ok", None]
+    check = polysense.check({"note": notes, "label": ["a", "b"] * 51}, target="label", output=tmp_path)
+    (finding,) = of_kind(check, "few_of_a_kind")
+    assert sorted(finding.rows) == [i for i in range(100) if i % 9 == 4]
+    assert finding.message == "note: language is English in 89 of 100 cells, German in 11"
+    (column,) = (each for each in check.columns if each["name"] == "note")
+    assert column["properties"] == {"language": {"English": 89, "German": 11}}
+    assert "language: English 89%, German 11% of 100 cells" in check.text()
+    assert "English" in (tmp_path / "check.html").read_text(encoding="utf-8")
+    kept = [note for i, note in enumerate(notes) if i % 9 != 4 or i < 20]
+    few = polysense.check({"note": kept, "label": (["a", "b"] * 60)[: len(kept)]}, target="label")
+    assert not of_kind(few, "few_of_a_kind"), "three cells may be told by mistake"

@@ -71,6 +71,15 @@ class CheckedColumn:
     read: ColumnRead | None = None
     examples: Sequence[CellPreview] = ()
 
+    def property_counts(self) -> Mapping[str, Mapping[str, int]]:
+        """Of each property how many cells have each of its kinds, the most frequent first."""
+        result = {}
+        for words, (codes, names) in self.properties.items():
+            counts = np.bincount(codes[codes >= 0], minlength=len(names))
+            order = np.argsort(-counts, kind="stable")
+            result[words] = {names[place]: int(counts[place]) for place in order.tolist()}
+        return result
+
     @property
     def spec(self) -> ModalitySpec:
         """Of its modality."""

@@ -10,6 +10,7 @@ from polysense.evaluation.findings.conflicting_labels import ConflictingLabels
 from polysense.evaluation.findings.detector import Detector
 from polysense.evaluation.findings.drift import Drift
 from polysense.evaluation.findings.duplicates import Duplicates, SharedCells
+from polysense.evaluation.findings.few_of_a_kind import FewOfAKind
 from polysense.evaluation.findings.joins import Joins
 from polysense.evaluation.findings.label_errors import LabelErrors
 from polysense.evaluation.findings.missing import Missing, UnreadableCells
@@ -29,6 +30,7 @@ DETECTORS: tuple[Detector, ...] = (
     RareClasses(),
     Drift(),
     SpuriousProperties(),
+    FewOfAKind(),
     Joins(),
     Cleanings(),
     UnreadableCells(),

@@ -1,4 +1,4 @@
-"""Numbers that describe a text: its length, and how many of its signs are none of words."""
+"""What describes a text: its length, how many of its signs are none of words, and its language."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from polysense.core.descriptor import Descriptor
+from polysense.core.descriptor import CategoryDescriptor, Descriptor
 from polysense.core.modality_spec import parts
 from polysense.core.schema import Column
+from polysense.modalities.text.language import language_of
 
-__all__ = ["DESCRIPTORS"]
+__all__ = ["CATEGORIES", "DESCRIPTORS"]
 
 
 def _characters(column: Column, cell: object, items: Sequence[np.ndarray]) -> float:
@@ -27,6 +28,10 @@ def _digits(column: Column, cell: object, items: Sequence[np.ndarray]) -> float:
     """The share of characters that are digits, in percent."""
     text = "".join(str(part) for part in parts(cell))
     return 100.0 * sum(map(str.isdigit, text)) / len(text) if text else math.nan
+
+
+def _language(cell: object) -> str | None:
+    return language_of(" ".join(str(part) for part in parts(cell)))
 
 
 DESCRIPTORS = (
@@ -50,5 +55,13 @@ DESCRIPTORS = (
         high="{column} with {value}% digits or more",
         measure=_digits,
         reads_items=False,
+    ),
+)
+
+CATEGORIES = (
+    CategoryDescriptor(
+        name="language",
+        tell=_language,
+        advice="if they are no mistake, take a backbone that knows all of these languages; else leave the rows out",
     ),
 )

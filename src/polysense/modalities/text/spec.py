@@ -13,7 +13,7 @@ import numpy as np
 
 from polysense.core.backbones import Backbones
 from polysense.core.corruption import Corruption
-from polysense.core.descriptor import Descriptor
+from polysense.core.descriptor import CategoryDescriptor, Descriptor
 from polysense.core.likeness import Likeness
 from polysense.core.modality_spec import (
     Claim,
@@ -31,7 +31,7 @@ from polysense.core.schema import Column
 from polysense.modalities.text.backbones import backbones_for
 from polysense.modalities.text.column import TextProcessor
 from polysense.modalities.text.corruptions import CORRUPTIONS
-from polysense.modalities.text.describe import DESCRIPTORS
+from polysense.modalities.text.describe import CATEGORIES, DESCRIPTORS
 from polysense.modalities.text.likeness import LIKENESS
 from polysense.modalities.text.parts import text_parts
 from polysense.modalities.text.record import TextColumn
@@ -136,6 +136,10 @@ class TextSpec(ModalitySpec):
     @property
     def descriptors(self) -> Sequence[Descriptor]:
         return DESCRIPTORS
+
+    @property
+    def categories(self) -> Sequence[CategoryDescriptor]:
+        return CATEGORIES
 
     @property
     def likeness(self) -> Likeness:

@@ -141,7 +141,7 @@ def check(
     result = Check(
         table=table.name,
         num_rows=len(table),
-        columns=_columns(table, guesses, marked),
+        columns=_columns(table, guesses, marked, {each.name: each.property_counts() for each in checked.columns}),
         cautions=_cautions(guesses),
         classes=classes,
         splits=splits,
@@ -238,9 +238,13 @@ def _cautions(guesses: Sequence[ColumnGuess]) -> dict[str, tuple[str, ...]]:
 
 
 def _columns(
-    table: Table, guesses: Sequence[ColumnGuess], marked: Mapping[str, int] | None = None
+    table: Table,
+    guesses: Sequence[ColumnGuess],
+    marked: Mapping[str, int] | None = None,
+    properties: Mapping[str, Mapping[str, Mapping[str, int]]] | None = None,
 ) -> list[dict[str, Any]]:
-    """What each column is, and the share of its cells that is missing: as reading has it where it is read."""
+    """What each column is, the share of its cells that is missing, as reading has it where it is read, and what was
+    told of cells that were tried."""
     results = []
     for guess, reading in zip(guesses, column_readings(guesses), strict=True):
         is_read = guess.role is Role.INPUT and marked is not None and guess.name in marked
@@ -252,6 +256,7 @@ def _columns(
                 "type": reading.type,
                 "missing": num_missing / max(len(table), 1),
                 "reason": reading.reason,
+                "properties": (properties or {}).get(reading.name, {}),
             }
         )
     return results

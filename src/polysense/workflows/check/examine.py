@@ -46,6 +46,7 @@ MOST_ROWS = 100_000
 _MOST_TRIED, _FEWEST_TRIED = 2_000, 30
 _MOST_CELLS = 60_000  # decoded; of a wide table fewer rows are
 _FIRST = 200  # cells that features are fitted on
+_FORMAT = "the file's format"
 _FEWEST_FOR_FEATURES = 100  # rows tried; with fewer, vectors are not compared
 
 
@@ -75,7 +76,7 @@ class _Reading:
     vectors: list[np.ndarray] = field(default_factory=list)
     waiting: list[tuple[object, Sequence[np.ndarray]]] = field(default_factory=list)
     numbers: dict[str, dict[int, float]] = field(default_factory=dict)
-    kinds: dict[int, str] = field(default_factory=dict)
+    kinds: dict[str, dict[int, str]] = field(default_factory=dict)
     is_fitted: bool = False
     examples: list[CellPreview] = field(default_factory=list)
 
@@ -228,11 +229,15 @@ def _read(reading: _Reading, table: Table, i: int, position: int, sample: Sample
     if not (spec.is_numeric or spec.is_discrete) and not isinstance(spec.descriptors, Unsupported):
         for descriptor in spec.descriptors:
             reading.numbers.setdefault(descriptor.name, {})[position] = descriptor.measure(column, cell, items)
+    if not isinstance(spec.categories, Unsupported):
+        for category in spec.categories:
+            if (told := category.tell(cell)) is not None:
+                reading.kinds.setdefault(category.name, {})[position] = told
     if spec.is_file and not isinstance(cell, list):
         with contextlib.suppress(DecodeError):
             media = locate(cell, table.root_of(column.table_column), spec.name)
             reading.numbers.setdefault("file size", {})[position] = float(media.num_bytes)
-            reading.kinds[position] = media.suffix or "no ending"
+            reading.kinds.setdefault(_FORMAT, {})[position] = media.suffix or "no ending"
     if own in sample.placements:
         height, width = sample.placements[own].size
         reading.numbers.setdefault("height", {})[position] = float(height)
@@ -279,11 +284,11 @@ def _with_reading(column: CheckedColumn, reading: _Reading | None, total: int) -
         values[list(known)] = list(known.values())
         numbers[words] = values
     properties = {}
-    if reading.kinds:
-        names = sorted(set(reading.kinds.values()))
+    for words, told in reading.kinds.items():
+        names = sorted(set(told.values()))
         codes = np.full(total, -1, dtype=np.int64)
-        codes[list(reading.kinds)] = [names.index(kind) for kind in reading.kinds.values()]
-        properties["the file's format"] = (codes, names)
+        codes[list(told)] = [names.index(kind) for kind in told.values()]
+        properties[words] = (codes, names)
     features = np.stack(reading.vectors) if reading.features is not None and reading.vectors else None
     return replace(
         column,

@@ -41,8 +41,7 @@ def _facts(
     if column.codes is not None and whole.has(column.source):
         counts = Counter(str(cell) for cell in whole.cells(column.source) if cell is not None)
         values, num_values = counts.most_common(_MOST_VALUES), len(counts)
-    for codes, names in column.properties.values():
-        values = Counter(names[code] for code in codes[codes >= 0].tolist()).most_common(_MOST_VALUES)
+    properties = [(words, list(counts.items())[:_MOST_VALUES]) for words, counts in column.property_counts().items()]
     return ColumnFacts(
         name=column.name,
         num_missing=int(column.missing.sum()),
@@ -51,6 +50,7 @@ def _facts(
         distributions=[each for each in known if each is not None],
         values=values,
         num_values=num_values,
+        properties=properties,
         examples=column.examples,
     )
 
