@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from torch import Tensor
 
 from polysense.core.batch import ColumnBatch
 from polysense.core.schema import Column
+from polysense.core.stored import StoredCell, StoredItem
+from polysense.data.batches.collate import stored_items
 from polysense.errors import WeightsError
 from polysense.modalities.audio.record import AudioColumn
 from polysense.modalities.image.encoders.timm import TimmConfig
@@ -21,6 +24,7 @@ from polysense.modalities.image.record import ImageColumn
 from polysense.modalities.text.record import TextColumn
 from polysense.nn.backbone import BackboneEncoder
 from polysense.nn.encoder import EncoderConfig
+from polysense.nn.network_fingerprint import network_fingerprint
 from polysense.nn.pretrained import PretrainedConfig
 
 transformers: Any = importlib.import_module("transformers")
@@ -229,3 +233,40 @@ def test_what_learns_gives_none(bert: Path) -> None:
     encoder = build(PretrainedConfig(path=str(bert), tune=1), TEXT)
     assert encoder.give_features() == 0
     assert features_of(encoder, TEXT).shape == (3, 0)
+
+
+@torch.no_grad()
+def test_stored_feature_maps_are_those_that_the_network_gives(mobilenet: Path) -> None:
+    encoder = build(TimmConfig(name=str(mobilenet)), IMAGE)
+    every = encoder.give_pyramid()
+    encoder.read_levels(1)
+    encoder.read_levels(3)
+    assert encoder.given_levels == encoder.stored_levels == every[-3:]
+    assert encoder.keeps_features
+    values, lengths = items(IMAGE)
+    live = encoder(ColumnBatch(values=values[:, None], lengths=lengths[:, None]))
+    each = encoder.item_features(values, lengths)
+    kept = [StoredItem(tuple(layer.numpy() for layer in item.every), 1) for item in each]
+    assert [layer.shape for layer in kept[0].layers] == [
+        (2, 1280), *((math.prod(level.grid or ()), level.width) for level in every[-3:])
+    ]  # fmt: skip
+    encoder.shelf = "shelf"
+    for rows in ([0, 1], [1]):  # what is not stored goes through the network
+        stored = stored_items({row: StoredCell((kept[row],), "shelf") for row in rows}, 3, 1)
+        junk = torch.where(torch.tensor([row in rows for row in range(3)])[:, None, None, None], 7, values)
+        tokens = encoder(ColumnBatch(values=junk.to(torch.uint8)[:, None], lengths=lengths[:, None], stored=stored))
+        assert torch.equal(tokens.values, live.values)
+        assert len(tokens.pyramid) == 3
+        for one, other in zip(tokens.pyramid, live.pyramid, strict=True):
+            assert torch.equal(one.values, other.values)
+            assert torch.equal(one.mask, other.mask)
+            assert one.grid == other.grid
+
+
+def test_networks_that_give_other_levels_have_other_features(mobilenet: Path) -> None:
+    config = TimmConfig(name=str(mobilenet))
+    plain, some, every = (build(config, IMAGE) for _ in range(3))
+    some.give_pyramid()
+    some.read_levels(2)
+    every.give_pyramid()
+    assert len({network_fingerprint(encoder, config) for encoder in (plain, some, every)}) == 3

@@ -26,8 +26,10 @@ class StoredItems:
     """What a frozen backbone gave for items before.
 
     Attributes:
-        layers: [batch, items, tokens, width] by depth, padded with zeros; each layer has a width of its own.
-        counts: [batch, items], valid tokens of each item; 0 = nothing is stored of it, and its values are in the batch.
+        layers: [batch, items, tokens, width] by depth, padded with zeros; each layer has a width of its own. Then the
+            levels of a pyramid where there is one, each of a number of tokens of its own.
+        counts: [batch, items], valid tokens of each item's layers by depth; 0 = nothing is stored of it, and its values
+            are in the batch.
         shelf: The network that they come from, see `data.feature_store`.
     """
 

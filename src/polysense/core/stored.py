@@ -44,7 +44,8 @@ class StoredItem:
     """A backbone's features of one item.
 
     Attributes:
-        layers: float32 [tokens, width] each, from the input on; only what is valid.
+        layers: float32 [tokens, width] each, from the input on, then the levels of a pyramid from fine to coarse; only
+            what is valid.
         length: Of the item itself, in its own units (tokens of text, samples; else 1).
     """
 

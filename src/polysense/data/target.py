@@ -43,6 +43,10 @@ class TargetConfig(Family, ABC, family="target", homes=("tasks.*.*target",)):
     lies_in_input: ClassVar[bool] = False
     """Whether it says where in an input column something is, and so is fitted after the columns."""
 
+    reads_items: ClassVar[bool] = True
+    """Whether a target that lies in an input column looks at its items, and not at the table's cells alone: then they
+    are decoded in every epoch, though a frozen backbone's features of them may be stored."""
+
     def resolved(self, inputs: Mapping[str, str]) -> TargetConfig:
         """The config with what it leaves open to the input columns settled.
 

@@ -6,6 +6,7 @@ statistic of it moves, whatever mode the model around it is in; so is the frozen
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,7 +22,7 @@ from torch.nn import functional as F
 from polysense.core.batch import StoredItems
 from polysense.core.json import read_fields, write_json
 from polysense.core.schema import Column
-from polysense.core.tokens import Features, Tokens
+from polysense.core.tokens import Features, PyramidLevel, Tokens
 from polysense.errors import BundleError, ConfigError
 from polysense.nn.encoder import Draws, Encoder, Items, Lengths
 from polysense.nn.item_features import ItemFeatures, item_features
@@ -176,19 +177,36 @@ class BackboneEncoder(Encoder):
     def backbone(self, values: Items, lengths: Lengths) -> Features:
         """What the network gives for single items, at the `chosen` layers."""
         if self._keeps_items_apart:
-            return self._gathered(values, lengths, [each.layers for each in self.item_features(values, lengths)])
+            return self._gathered(values, lengths, [each.every for each in self.item_features(values, lengths)])
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            return Features(self.run(values, lengths))
+            return Features(self._read(values, lengths))
+
+    def _read(self, values: Items, lengths: Lengths) -> tuple[Tokens, ...]:
+        """As `run`, with the levels that somebody reads."""
+        *layers, last = self.run(values, lengths)
+        return (*layers, replace(last, pyramid=last.pyramid[-self.num_levels_read :]))
+
+    @property
+    def given_levels(self) -> tuple[PyramidLevel, ...]:
+        return super().given_levels[-self.num_levels_read :]
+
+    @property
+    def stored_levels(self) -> tuple[PyramidLevel, ...]:
+        """The levels that `run` gives, and which are kept with the layers."""
+        return self.given_levels
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Of the layers that are handed on."""
-        return (self.shape.hidden,) * len(self.chosen)
+        """Of the layers that are handed on, then of the levels that are kept with them."""
+        return (self.shape.hidden,) * len(self.chosen) + tuple(level.width for level in self.stored_levels)
 
     @property
     def keeps_features(self) -> bool:
-        """Whether what `backbone` gives for an item may be computed once and kept."""
-        return self.frozen and not self.gives_pyramid
+        """Whether what `backbone` gives for an item may be computed once and kept.
+
+        Of a pyramid whose levels grow with an item nobody has said how it is padded.
+        """
+        return self.frozen and all(level.grid is not None for level in self.stored_levels)
 
     @property
     def _keeps_items_apart(self) -> bool:
@@ -210,7 +228,7 @@ class BackboneEncoder(Encoder):
         if not bool(present.any()):
             return []
         with torch.no_grad(), torch.autocast(values.device.type, enabled=False):
-            return item_features(self.run, values[present], lengths[present])
+            return item_features(self._read, values[present], lengths[present])
 
     def encode_stored(self, values: Items, lengths: Lengths, stored: StoredItems) -> Tokens:
         assert stored.shelf == self.shelf, (
@@ -220,9 +238,14 @@ class BackboneEncoder(Encoder):
         if not bool(missing.any()):
             return self.tokens_of(self._stored(values, lengths, stored))
         live = iter(self.item_features(values, lengths * missing))
-        counts = stored.counts.tolist()
+        counts, depth = stored.counts.tolist(), len(self.chosen)
         items = [
-            tuple(layer[row, : counts[row]] for layer in stored.layers) if counts[row] else next(live).layers
+            (
+                *(layer[row, : counts[row]] for layer in stored.layers[:depth]),
+                *(level[row] for level in stored.layers[depth:]),
+            )
+            if counts[row]
+            else next(live).every
             for row in (lengths > 0).nonzero().flatten().tolist()
         ]
         return self.tokens_of(self._gathered(values, lengths, items))
@@ -232,25 +255,42 @@ class BackboneEncoder(Encoder):
         counts = stored.counts.masked_fill(lengths == 0, 0)
         longest, grid = self._shape_at(values, lengths, counts[lengths > 0].tolist())
         mask = torch.arange(longest, device=values.device) < counts[:, None]
-        layers = stored.layers
+        layers, levels = stored.layers[: len(self.chosen)], stored.layers[len(self.chosen) :]
         if (more := longest - layers[0].shape[1]) != 0:  # below 0 cuts
             layers = tuple(F.pad(layer, (0, 0, 0, more)) for layer in layers)
         if not torch.equal(counts, stored.counts):
             layers = tuple(layer.masked_fill(~mask[:, :, None], 0.0) for layer in layers)
-        return Features(tuple(Tokens(layer, mask, grid) for layer in layers))
+            levels = tuple(level.masked_fill((lengths == 0)[:, None, None], 0.0) for level in levels)
+        return self._features_of(layers, levels, mask, grid)
 
     def _gathered(self, values: Items, lengths: Lengths, items: Sequence[Sequence[Tensor]]) -> Features:
         """The features of those items that are there side by side, among rows of zeros."""
         sizes = [len(item[0]) for item in items]
         longest, grid = self._shape_at(values, lengths, sizes)
         counts = torch.zeros(len(values), dtype=torch.int64)
-        layers = [values.new_zeros(len(values), longest, width, dtype=torch.float32) for width in self.widths]
+        rooms = [longest] * len(self.chosen) + [math.prod(level.grid or ()) for level in self.stored_levels]
+        layers = [
+            values.new_zeros(len(values), room, width, dtype=torch.float32)
+            for room, width in zip(rooms, self.widths, strict=True)
+        ]
         for row, size, item in zip((lengths > 0).nonzero().flatten().tolist(), sizes, items, strict=True):
             counts[row] = size
             for layer, features in zip(layers, item, strict=True):
-                layer[row, :size] = features
+                layer[row, : len(features)] = features
         mask = torch.arange(longest, device=values.device) < counts.to(values.device)[:, None]
-        return Features(tuple(Tokens(layer, mask, grid) for layer in layers))
+        return self._features_of(layers[: len(self.chosen)], layers[len(self.chosen) :], mask, grid)
+
+    def _features_of(
+        self, layers: Sequence[Tensor], levels: Sequence[Tensor], mask: Tensor, grid: tuple[int, ...]
+    ) -> Features:
+        """Layers of items, the last of them with its pyramid."""
+        there = mask.any(dim=1)[:, None]
+        pyramid = tuple(
+            Tokens(values, there.expand(-1, values.shape[1]), level.grid or ())
+            for values, level in zip(levels, self.stored_levels, strict=True)
+        )
+        *most, last = (Tokens(layer, mask, grid) for layer in layers)
+        return Features((*most, replace(last, pyramid=pyramid)))
 
     def _shape_at(self, values: Items, lengths: Lengths, sizes: Sequence[int]) -> tuple[int, tuple[int, ...]]:
         """Tokens that each item is padded to, and the grid in which they lie.

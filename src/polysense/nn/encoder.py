@@ -173,6 +173,7 @@ class Encoder(nn.Module, Configured, ABC):
         ordered: Whether the order of a cell's items counts (`items: sequence`).
         learning_rate_scale: The learning rate of `pretrained_parameters` over the rest's.
         gives_pyramid: Whether its tokens have a pyramid, of the levels that `pyramid_levels` names, whatever is absent.
+        num_levels_read: How many of these levels heads read, the coarsest ones; 0: nobody has said, and all are given.
         reads_features: Whether it needs `ColumnBatch.features`.
         gives_features: Whether its tokens have features, `num_features` of them, whatever is absent.
     """
@@ -180,6 +181,7 @@ class Encoder(nn.Module, Configured, ABC):
     FORWARD_METHODS: ClassVar[tuple[str, ...]] = ("forward", "own_losses")
 
     gives_pyramid: bool = False
+    num_levels_read: int = 0
     reads_features: bool = False
     gives_features: bool = False
     ordered: bool = True
@@ -229,6 +231,18 @@ class Encoder(nn.Module, Configured, ABC):
             )
         self.gives_pyramid = True
         return self.pyramid_levels
+
+    @property
+    def given_levels(self) -> tuple[PyramidLevel, ...]:
+        """The levels that its tokens have; () where it gives no pyramid."""
+        return self.pyramid_levels if self.gives_pyramid else ()
+
+    def read_levels(self, num: int) -> None:
+        """Told that a head reads so many of the levels, the coarsest ones; finer ones need not be there.
+
+        Every head says so; the most counts.
+        """
+        self.num_levels_read = max(self.num_levels_read, num)
 
     @property
     def num_item_features(self) -> int:
@@ -332,7 +346,7 @@ class Encoder(nn.Module, Configured, ABC):
         """One masked token a row. Every parameter is touched all the same: peers would wait for its gradient."""
         tokens = Tokens.nothing(len(column.lengths), self.width, column.lengths.device)
         if self.gives_pyramid:
-            tokens = replace(tokens, pyramid=tuple(self._empty(level, tokens) for level in self.pyramid_levels))
+            tokens = replace(tokens, pyramid=tuple(self._empty(level, tokens) for level in self.given_levels))
         if not self.training:
             return tokens
         touched = sum((p.flatten()[:1].sum() * 0.0 for p in self.parameters() if p.requires_grad), torch.zeros(()))

@@ -169,6 +169,8 @@ class BaseHead(nn.Module, Configured, ABC):
         excludes: Input columns that it must never see; the model keeps them from it.
         reads_pyramids: Input columns whose feature maps it reads (`Tokens.pyramid`), which encoders give only where a
             head asks; settled by `connect` at the latest.
+        num_levels_read: By column in `reads_pyramids` how many of the levels it reads, the coarsest ones; settled by
+            `connect_pyramids`. All of a column that is not there.
         reads_features: Input columns whose feature vectors it reads (`FusedColumn.features`), likewise.
         contrasts_rows: Whether `loss` compares rows with one another. Then the training step gathers outputs and truths
             over micro-batches and ranks, so `loss` may use no parameters: what it learns (a temperature) is a field of
@@ -197,6 +199,7 @@ class BaseHead(nn.Module, Configured, ABC):
         super().__init__()
         self.target = target
         self.loss_weight = loss_weight
+        self.num_levels_read: dict[str, int] = {}
 
     def connect(self, columns: Sequence[Column]) -> None:
         """Told of the model's input columns once, when it is built; a head that reads one of them settles which.

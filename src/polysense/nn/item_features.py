@@ -31,10 +31,17 @@ class ItemFeatures(NamedTuple):
     Attributes:
         layers: Of one number of tokens.
         grid: () for a sequence, whose tokens are as many as the item has.
+        levels: Of the pyramid, from fine to coarse, where the network gives one; each of a number of its own.
     """
 
     layers: tuple[Float[Tensor, "tokens _width"], ...]
     grid: tuple[int, ...]
+    levels: tuple[Float[Tensor, "_cells _width"], ...] = ()
+
+    @property
+    def every(self) -> tuple[Tensor, ...]:
+        """Layers and levels, as they are stored."""
+        return self.layers + self.levels
 
 
 def item_features(
@@ -74,9 +81,11 @@ def item_features(
 
 def _valid(layers: Sequence[Tokens], position: int) -> ItemFeatures:
     masks = [layer.mask[position] for layer in layers]
-    grid = layers[-1].grid
+    grid, pyramid = layers[-1].grid, layers[-1].pyramid
     if len(grid) > 1:
         assert all(bool(mask.all()) for mask in masks), "a grid has no padding"
+    assert all(bool(level.mask[position].all()) for level in pyramid), "a level has no padding"
     values = [layer.values[position][mask].float() for layer, mask in zip(layers, masks, strict=True)]
     assert len({len(each) for each in values}) == 1, "layers of one number of tokens"
-    return ItemFeatures(tuple(values), grid if len(grid) > 1 else ())
+    levels = tuple(level.values[position].float() for level in pyramid)
+    return ItemFeatures(tuple(values), grid if len(grid) > 1 else (), levels)

@@ -95,7 +95,10 @@ class ModelConfig(Config):
             head.connect([column for column in schema.columns if column.name not in head.excludes])
             if head.reads_pyramids:
                 by_name = dict(zip(schema.names, encoders, strict=True))
-                head.connect_pyramids({name: by_name[name].give_pyramid() for name in head.reads_pyramids})
+                levels = {name: by_name[name].give_pyramid() for name in head.reads_pyramids}
+                head.connect_pyramids(levels)
+                for name, every in levels.items():
+                    by_name[name].read_levels(head.num_levels_read.get(name, len(every)))
             if head.reads_features:
                 by_name = dict(zip(schema.names, encoders, strict=True))
                 head.connect_features({name: by_name[name].give_features() for name in head.reads_features})

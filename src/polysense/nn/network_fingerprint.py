@@ -52,6 +52,8 @@ def network_fingerprint(encoder: BackboneEncoder, config: EncoderConfig) -> str:
         "column": {name: _plain(getattr(encoder.column, name)) for name in own if name not in common},
         "device": _device(encoder.projection.weight.device),
     }
+    if encoder.stored_levels:
+        facts["levels"] = [[list(level.grid or ()), level.width] for level in encoder.stored_levels]
     hashed = hashlib.blake2b(json_text(facts, sort_keys=True).encode(), digest_size=16)
     for name, tensor in _tensors(encoder):
         hashed.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

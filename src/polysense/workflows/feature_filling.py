@@ -141,7 +141,7 @@ class Filling:
         results = self._encoder.item_features(
             torch.from_numpy(values).to(self._device), torch.tensor(lengths, device=self._device)
         )
-        layers = [tuple(layer.cpu().numpy() for layer in result.layers) for result in results]
+        layers = [tuple(layer.cpu().numpy() for layer in result.every) for result in results]
         return [StoredItem(each, length) for each, length in zip(layers, lengths, strict=True)]
 
     def _say_full(self, more: int) -> None:

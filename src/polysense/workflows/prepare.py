@@ -243,7 +243,7 @@ def _unvaried_where_frozen(recipe: Recipe, overrides: Sequence[str]) -> Recipe:
     if recipe.data.store == "off" or is_asked:
         return recipe
     frozen = {name for name, encoder in recipe.model.encoders.items() if encoder.is_frozen}
-    frozen -= {vars(target).get("over") for target in recipe.data.targets.values()}
+    frozen -= {vars(target).get("over") for target in recipe.data.targets.values() if target.reads_items}
     transforms = {name: each for name, each in recipe.data.transforms.items() if name not in frozen}
     return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, transforms=transforms))
 

@@ -163,8 +163,11 @@ def stored_items(cells: Mapping[int, StoredCell], num_rows: int, num_items: int)
     shelves = {cell.shelf for cell in cells.values()}
     assert len(shelves) == 1, f"features of {len(shelves)} networks in one batch"
     widths = [layer.shape[1] for layer in next(iter(cells.values())).items[0].layers]
-    most = max(len(item.layers[0]) for cell in cells.values() for item in cell.items)
-    layers = [np.zeros((num_rows, num_items, most, width), dtype=np.float32) for width in widths]
+    most = np.max([[len(layer) for layer in item.layers] for cell in cells.values() for item in cell.items], axis=0)
+    layers = [
+        np.zeros((num_rows, num_items, length, width), dtype=np.float32)
+        for length, width in zip(most, widths, strict=True)
+    ]
     counts = np.zeros((num_rows, num_items), dtype=np.int64)
     for row, cell in cells.items():
         for index, item in enumerate(cell.items):

@@ -51,7 +51,7 @@ def overlay_of(
         truth: See `DetectionSpec`.
         predicted: Likewise.
     """
-    sample = dataset[position]
+    sample = dataset.decoding([target.over])[position]
     items, placement = sample.values.get(target.over), sample.placements.get(target.over)
     if not items or placement is None:
         return None

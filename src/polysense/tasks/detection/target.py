@@ -52,6 +52,7 @@ class DetectionTargetConfig(TargetConfig):
     """
 
     lies_in_input: ClassVar[bool] = True
+    reads_items: ClassVar[bool] = False  # sizes are read from the files, and every image is brought to one shape
     task: ClassVar[str] = "detection"
     type: Literal["detection"] = "detection"
     column: str | None = None

@@ -44,7 +44,7 @@ def overlay_of(target: SegmentationTarget, dataset: TableDataset, position: int,
         position: The row's in it.
         runs: The predicted mask, see `runs_of`.
     """
-    sample = dataset[position]
+    sample = dataset.decoding([target.over])[position]
     truth = sample.targets.get(target.name)
     if truth is None:
         return None

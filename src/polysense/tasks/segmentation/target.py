@@ -51,6 +51,7 @@ class SegmentationTargetConfig(TargetConfig):
     """
 
     lies_in_input: ClassVar[bool] = True
+    reads_items: ClassVar[bool] = False  # sizes are read from the files, and every image is brought to one shape
     task: ClassVar[str] = "segmentation"
     type: Literal["segmentation"] = "segmentation"
     column: str | None = None

@@ -110,9 +110,9 @@ class PretrainedAudio(Pretrained):
         return (most if most is not None and most // 2 < room < most else room), grid
 
     @property
-    def keeps_features(self) -> bool:
-        """Also where a head reads the states: these are features of the last layer."""
-        return self.frozen
+    def stored_levels(self) -> tuple[PyramidLevel, ...]:
+        """None beside the layers: the states that a head reads are those of the last one."""
+        return ()
 
     def tokens_of(self, features: Features) -> Tokens:
         tokens = super().tokens_of(features)

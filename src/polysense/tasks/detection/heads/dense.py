@@ -135,7 +135,8 @@ class DenseDetectionHead(Head[DenseBoxes]):
             )
         least = config.finest_stride or max(_FINEST, math.ceil(max(self.target.size) / _PLACES_ALONG))
         chosen = [i for i, level in enumerate(every) if min(level.stride) >= least] or [len(every) - 1]
-        self._first, self._levels = chosen[0], every[chosen[0] :]
+        self._levels = every[chosen[0] :]
+        self.num_levels_read[self.target.over] = len(self._levels)
         self.tokens = nn.Conv2d(self._width, channels, 1, bias=False)
         self.skips = nn.ModuleList(PyramidSkip(level.width, channels) for level in self._levels)
         self.steps = nn.ModuleList(PyramidStep(channels, self._width) for _ in self._levels)
@@ -165,7 +166,7 @@ class DenseDetectionHead(Head[DenseBoxes]):
 
     def read(self, fused: Fused, context: RowContext, truth: Truth | None = None) -> DenseBoxes:
         column = fused.columns[self.target.over]
-        pyramid = column.tokens.pyramid[self._first :]
+        pyramid = column.tokens.pyramid[-len(self._levels) :]
         maps = [skip(as_map(level)) for skip, level in zip(self.skips, pyramid, strict=True)]
         # A batch without the column has tokens of another grid; an encoder's may be another, too.
         same = column.tokens.grid == self._levels[-1].grid
