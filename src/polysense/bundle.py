@@ -36,7 +36,7 @@ from polysense.core.logs import get_logger, warn_of_each
 from polysense.core.offline import offline
 from polysense.core.packages import lacking, packages_of
 from polysense.core.prediction import as_arrays
-from polysense.core.registry import named, task
+from polysense.core.registry import named
 from polysense.core.sample import Unreadable
 from polysense.core.schema import Schema
 from polysense.core.tensor_file import save_tensors, unshared
@@ -44,6 +44,7 @@ from polysense.core.version import VERSION
 from polysense.data.batches.blocks import PredictionConfig
 from polysense.data.batches.dataset import TableDataset
 from polysense.data.batches.loader import PredictLoader
+from polysense.data.exporting import Export, decoded_columns
 from polysense.data.joins.fitted import joined_as_fitted
 from polysense.data.processor import Processor
 from polysense.data.recipe_paths import absolute_paths, relative_paths
@@ -102,6 +103,7 @@ class Bundle:
         card: The model card, README.md, as Markdown; "" for none.
         prediction: In which blocks rows are computed.
         stored: Per column what its frozen backbone gave for cells before, which tables' samples take; not saved.
+        exports: Per target what takes its predictions as they come, see `data.exporting`; not saved.
     """
 
     processor: Processor
@@ -113,6 +115,7 @@ class Bundle:
     card: str = ""
     prediction: PredictionConfig = field(default_factory=PredictionConfig)
     stored: Mapping[str, StoredColumn] = field(default_factory=dict)
+    exports: Mapping[str, Sequence[Export]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         where = "" if self.folder is None else f"{str(self.folder)!r}: "
@@ -393,9 +396,7 @@ class Bundle:
     ) -> Predictions:
         """Predicts a prepared table; arguments as in `predict`, but `kept`, which has the columns themselves."""
         self.model.eval()
-        rows: list[np.ndarray] = []
-        frames = GrowingFrame()
-        unreadable: list[Unreadable] = []
+        frames, rows, unreadable = GrowingFrame(), list[np.ndarray](), list[Unreadable]()
         for batch in self.batches(dataset, batch_size=batch_size, progress=progress):
             rows.append(batch.rows[batch.rows >= 0].numpy())
             part = {name: series[rows[-1]] for name, series in (kept or {}).items()}
@@ -423,18 +424,18 @@ class Bundle:
         predictions = self.model.predict(batch.to(self.device))[0]
         for target in self.schema.targets:
             outputs, processor = as_arrays(predictions[target.name], real), self.processor.targets[target.name]
-            made = named(task(target.task).decode)(target, outputs, processor, table, batch.located(real))
-            assert isinstance(made, dict), f"{target.name}: its columns are a {type(made).__name__}"
-            parts.append(({target.name, *target.columns}, made))
+            exports = self.exports.get(target.name, ())
+            columns = decoded_columns(target, outputs, processor, table, batch.located(real), exports)
+            parts.append(({target.name, *target.columns}, columns))
         names, present = self.schema.names, batch.presence(self.schema.names)[real].tolist()
-        columns: dict[str, Any] = {"no_input": [not any(row) for row in present]}
-        columns["missing"] = [", ".join(n for n, there in zip(names, row, strict=True) if not there) for row in present]
+        facts: dict[str, Any] = {"no_input": [not any(row) for row in present]}
+        facts["missing"] = [", ".join(n for n, there in zip(names, row, strict=True) if not there) for row in present]
         if table.imputations is not None:
-            columns["imputed"] = [
+            facts["imputed"] = [
                 ", ".join(c.name for c in self.schema if row in table.imputations.cells.get(c.table_column, ()))
                 for row in table.rows.tolist()
             ]
-        return predictions_frame(parts, kept=kept, numbers=table.rows, facts=columns)
+        return predictions_frame(parts, kept=kept, numbers=table.rows, facts=facts)
 
 
 def as_bundle(bundle: Bundle | Path | str, *, device: str = "auto") -> Bundle:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polysense.cli.arguments import VECTORS, join_overrides, joined, names, writable
+from polysense.cli.arguments import VECTORS, exports_of, join_overrides, joined, names, writable
 from polysense.errors import ConfigError
 
 
@@ -46,6 +46,17 @@ def test_what_cannot_be_written_is_told_first(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
         writable(tmp_path / "file" / "v.npz", table, "the vectors", VECTORS)
+
+
+def test_exports_are_named_by_their_path() -> None:
+    given_ = ["coco=a=b.json", "{type: coco, annotations: x=y.json}=r.json", "drawn_boxes = d"]
+    assert exports_of(given_) == {
+        "a=b.json": "coco", "r.json": "{type: coco, annotations: x=y.json}", "d": "drawn_boxes",
+    }  # fmt: skip
+    assert exports_of(None) == {}
+    for options in (["coco"], ["=r.json"], ["coco="], ["coco=r", "drawn_boxes=r"], ["{type: coco=r.json"]):
+        with pytest.raises(ConfigError, match="--export"):
+            exports_of(options)
 
 
 def test_tables_to_join_are_named_by_their_file_or_by_the_user(tmp_path: Path) -> None:

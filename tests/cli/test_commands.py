@@ -280,9 +280,9 @@ def test_predict_keeps_columns_and_takes_a_part(api: FakeApi, capsys: pytest.Cap
     assert main(["predict", "runs/a", "t.csv", "--keep", 'id, "a, b"', "--split", "test"]) == 0
     ((_, _, options),) = api.calls
     assert (options["keep"], options["split"]) == (["id", "a, b"], "test")
-    for option in (["--keep", "id"], ["--split", "test"]):
+    for option in (["--keep", "id"], ["--split", "test"], ["--export", "coco=r.json"]):
         assert main(["predict", "runs/a", "t.csv", "--stream", *option]) == 2
-        assert "leave out --keep and --split" in capsys.readouterr().err
+        assert "leave out --keep, --split and --export" in " ".join(capsys.readouterr().err.split())
     assert main(["predict", "runs/a", "t.csv", "--keep", ", "]) == 2
     assert "--keep: found ', ', expected names separated by commas" in capsys.readouterr().err
 

@@ -12,7 +12,17 @@ from polysense.core.files import absolute_path, require_writable
 from polysense.core.json import json_text
 from polysense.errors import ConfigError
 
-__all__ = ["TABLES", "VECTORS", "join_overrides", "joined", "media_root", "names", "on_device", "writable"]
+__all__ = [
+    "TABLES",
+    "VECTORS",
+    "exports_of",
+    "join_overrides",
+    "joined",
+    "media_root",
+    "names",
+    "on_device",
+    "writable",
+]
 
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 VECTORS = (".parquet", ".npz")
@@ -47,6 +57,24 @@ def access_overrides(inside_only: bool, allow_urls: bool) -> list[str]:
         *(["data.allow_outside=false"] if inside_only else []),
         *(["data.allow_urls=true"] if allow_urls else []),
     ]
+
+
+def exports_of(options: Sequence[str] | None) -> dict[str | Path, Any]:
+    """`NAME=PATH` options, where NAME may be keys in braces, per path.
+
+    Raises:
+        ConfigError: An option can't be read, or two have one path.
+    """
+    result: dict[str | Path, Any] = {}
+    for option in options or ():
+        start = option.rfind("}") + 1 if option.startswith("{") else 0
+        equals = option.find("=", start)
+        stated, path = option[:equals].strip(), option[equals + 1 :].strip()
+        if equals < 0 or (stated.startswith("{") and not start) or not stated or not path or path in result:
+            said = "twice the same path" if path in result else f"--export {option!r}"
+            raise ConfigError(f"found {said}, expected NAME=PATH, as --export coco=results.json")
+        result[path] = stated
+    return result
 
 
 def _sides(join: Sequence[str] | None) -> dict[str, Path]:

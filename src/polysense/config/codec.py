@@ -386,7 +386,8 @@ def _explain(config: type[Config], plain: Any, problem: Mapping[str, Any]) -> st
             return f"{name}: there is no {kind.family} {tag!r} any more; write {kind.replaced[str(tag)]}"
         hint = did_you_mean(str(tag), choices)
         what = "no type given" if code == "union_tag_not_found" else f"no {kind.family} is named {shortened(tag)}{hint}"
-        return f"{name}: {what} (choose from: {', '.join(choices)})"
+        where = f"{name}: " if name else ""
+        return f"{where}{what} (choose from: {', '.join(choices)})"
     if code in ("missing", "missing_argument"):
         return f"{name}: is missing, and has no default"
     message = problem["msg"]

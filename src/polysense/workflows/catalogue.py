@@ -89,6 +89,7 @@ FAMILIES = (
     FamilyInfo("balances", "training.balance", "Keep the column that learns first from leaving the others behind."),
     FamilyInfo("schedules", "training.schedule", "Change the learning rate over a run."),
     FamilyInfo("importers", "convert --format NAME", "Read annotated media in another format as a table."),
+    FamilyInfo("exporters", "predict --export NAME=PATH", "Write predictions in another format, or as pictures."),
 )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from polysense.bundle import Bundle, as_bundle
+from polysense.data.exporting import exporters_of, opened_exports
 from polysense.data.tables.predictions import Predictions
 from polysense.nn.decoding.options import DecodingOptions
 from polysense.workflows.stored_features import stored_of
@@ -25,6 +27,7 @@ def predict(
     split: str | None = None,
     block_size: int | None = None,
     exact: bool | None = None,
+    exports: Mapping[str | Path, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Predictions:
     """Predicts every row of a table, in order, or those of one part.
@@ -41,10 +44,12 @@ def predict(
             default, and with "all", all rows.
         block_size: Rows that are computed together, if not as many as the bundle says: 1, or a multiple of 32.
         exact: Whether neighbors must not change a row's last bits, if not as the bundle says.
+        exports: Predictions in other formats beside, per path a type of exporter or its keys: `{"results.json":
+            "coco", "pictures": {"type": "drawn_boxes", "target": "objects"}}`. Each is written whole or not at all.
         progress: Called with the rows that are done and the rows there are.
 
     Raises:
-        UserError: The bundle or the table can't be read, or there is no such column, part, decoding or block.
+        UserError: The bundle or the table can't be read, or there is no such column, part, decoding, block or exporter.
     """
     loaded = as_bundle(bundle).with_blocks(block_size=block_size, exact=exact)
     kept = [keep] if isinstance(keep, str) else keep
@@ -52,7 +57,10 @@ def predict(
         source, root = part_of(loaded, loaded.read(source, root=root, also=kept), split), None
     if isinstance(bundle, (str, Path)):  # what is loaded anew, for a whole table; nothing is added to the store
         loaded.stored = stored_of(loaded)
-    return loaded.predict(source, root=root, decoding=decoding, keep=kept, progress=progress)
+    sources = {name: column.source for name, column in loaded.processor.columns.items()}
+    with opened_exports(exporters_of(exports or {}, loaded.schema), sources) as opened:
+        loaded = replace(loaded, exports=opened) if opened else loaded
+        return loaded.predict(source, root=root, decoding=decoding, keep=kept, progress=progress)
 
 
 def stream(

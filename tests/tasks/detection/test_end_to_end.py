@@ -63,7 +63,10 @@ def test_it_learns_more_than_the_usual_boxes(run: Any) -> None:
 
 def test_boxes_are_written_in_original_pixels(folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "predictions.csv"
-    assert main(["predict", str(folder / "run"), str(folder / "data.jsonl"), "-o", str(output)]) == 0
+    exports = ["--export", f"coco={tmp_path / 'r.json'}", "--export", f"drawn_boxes={tmp_path / 'drawn'}"]
+    assert main(["predict", str(folder / "run"), str(folder / "data.jsonl"), "-o", str(output), *exports]) == 0
+    written = [one for one in json.loads((tmp_path / "r.json").read_text(encoding="utf-8")) if one["score"] >= 0.06]
+    assert len(list((tmp_path / "drawn").iterdir())) == 48
     table, hits, num = pl.read_csv(output), 0, 0
     for cell, count, truth in zip(
         table["boxes"], table["boxes_count"], frame_of(folder)["boxes"].to_list(), strict=True
@@ -77,6 +80,7 @@ def test_boxes_are_written_in_original_pixels(folder: Path, tmp_path: Path) -> N
             hits += int((iou.max(axis=0) > 0.5).sum())
         num += len(truth)
     assert hits > 0.7 * num
+    assert len(written) == table["boxes_count"].sum()
 
 
 def test_a_row_without_its_photo_has_no_boxes(bundle: Bundle, folder: Path) -> None:

@@ -59,7 +59,8 @@ def test_it_learns_more_than_the_majority(run: Any) -> None:
 
 def test_masks_are_written_in_original_pixels(bundle: Bundle, folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "predictions.csv"
-    assert main(["predict", str(folder / "run"), str(folder / "data.csv"), "-o", str(output)]) == 0
+    drawn = ["--export", f"drawn_masks={tmp_path / 'drawn'}"]
+    assert main(["predict", str(folder / "run"), str(folder / "data.csv"), "-o", str(output), *drawn]) == 0
     table, right = pl.read_csv(output), []
     for index, path in enumerate(table["mask"]):
         with Image.open(tmp_path / path) as image, Image.open(folder / f"mask_{index}.png") as truth:
@@ -67,6 +68,10 @@ def test_masks_are_written_in_original_pixels(bundle: Bundle, folder: Path, tmp_
             assert image.size == truth.size
             values, true = np.array(image), np.array(truth)
         assert set(np.unique(values)) <= {0, 3, 9}
+        with Image.open(folder / f"photo_{index}.png") as photo, Image.open(tmp_path / f"drawn/{index}.jpg") as shown:
+            assert shown.size == photo.size
+            change = np.abs(np.asarray(shown.convert("RGB")).astype(int) - np.asarray(photo.convert("RGB")))
+        assert change[values == 3].mean() > 25
         right.append((values == true)[true != 255].mean())
     assert np.mean(right) > 0.9
     shares = table.select("mask_share[0]", "mask_share[3]", "mask_share[9]").sum_horizontal()

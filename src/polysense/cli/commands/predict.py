@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from polysense.cli import console
-from polysense.cli.arguments import joined, media_root, names, on_device, writable
+from polysense.cli.arguments import exports_of, joined, media_root, names, on_device, writable
 from polysense.cli.commands.options import (
     AllowUrls,
     BlockSize,
@@ -58,6 +58,16 @@ def predict(
             help="test, validation or train: only these rows, as the model's own recipe splits the table.",
         ),
     ] = None,
+    export: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--export",
+            metavar="NAME=PATH",
+            help="Predictions in another format beside: --export coco=results.json, --export drawn_boxes=pictures, "
+            "with keys --export '{type: coco, annotations: instances.json}=results.json'; may be given several "
+            "times. `polysense list exporters` lists all.",
+        ),
+    ] = None,
     csv_safe: CsvSafe = True,
     block_size: BlockSize = None,
     exact: Exact = None,
@@ -76,8 +86,10 @@ def predict(
     if stream:
         if output is not None or as_json:
             raise ConfigError("--stream shows texts to people; leave it out with --output and --json")
-        if keep is not None or split is not None:
-            raise ConfigError("--stream shows the texts of all rows and nothing else; leave out --keep and --split")
+        if keep is not None or split is not None or export:
+            raise ConfigError(
+                "--stream shows the texts of all rows and nothing else; leave out --keep, --split and --export"
+            )
         from polysense import api
 
         root = media_root(table, inside_only, allow_urls)
@@ -104,6 +116,7 @@ def predict(
             decoding=decoding,
             keep=names(keep, "--keep") or (),
             split=split,
+            exports=exports_of(export),
             block_size=block_size,
             exact=exact,
             root=media_root(table, inside_only, allow_urls),

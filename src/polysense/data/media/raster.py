@@ -46,6 +46,7 @@ __all__ = [
     "is_signature",
     "open_animation",
     "open_upright",
+    "shown_image",
 ]
 
 EXTENSIONS = frozenset(
@@ -113,6 +114,31 @@ def decode_image(cell: object, root: Path) -> np.ndarray:
     """
     pixels = np.array(open_upright(cell, root).image)
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def shown_image(cell: object, root: Path, *, longest: int = 2048) -> tuple[np.ndarray, tuple[float, float]]:
+    """An image for people to look at: in color, and no larger than a screen shows.
+
+    Args:
+        cell: As in `open_upright`; of a list the first.
+        root: The folder that relative paths start from.
+        longest: Pixels that its longer side has at most.
+
+    Returns:
+        uint8 [height, width, 3], and what x and y of the original are multiplied by.
+
+    Raises:
+        DecodeError: It can't be read.
+    """
+    cell = cell[0] if isinstance(cell, (list, tuple)) and cell else cell
+    upright = open_upright(cell, root, size_hint=(longest, longest))
+    height, width = upright.size
+    factor = min(1.0, longest / max(height, width))
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    image = upright.image.convert("RGB")
+    if image.size != size or upright.box != (0, 0, *image.size):
+        image = image.resize(size, box=upright.box)
+    return np.array(image), (size[0] / width, size[1] / height)
 
 
 class Upright(NamedTuple):

@@ -14,7 +14,7 @@ from polysense.core.preview import as_jpeg
 from polysense.data.batches.dataset import TableDataset
 from polysense.tasks.detection.record import DetectionTarget
 
-__all__ = ["BoxOverlay", "class_color", "overlay_of", "words"]
+__all__ = ["BoxOverlay", "class_color", "drawn_boxes", "overlay_of", "words"]
 
 _MOST_WORDS = 6
 _MOST_DRAWN = 50
@@ -59,7 +59,7 @@ def overlay_of(
     pixels[:] = items[0].transpose(1, 2, 0)  # of one channel it is spread over three
     shown = predicted[predicted[:, 5] >= target.written_score][:_MOST_DRAWN]
     images = [
-        _drawn(target, pixels, placement.matrix, labels, corners, scores)
+        drawn_boxes(target, pixels, placement.matrix, labels, corners, scores)
         for labels, corners, scores in (
             (truth[:, 0], truth[:, 3:7], np.full(len(truth), np.nan)),
             (shown[:, 0], shown[:, 1:5], shown[:, 5]),
@@ -89,11 +89,20 @@ def words(target: DetectionTarget, labels: Iterable[float]) -> str:
     return (listed + (f" and {more} more" if more else "")) or "no box"
 
 
-def _drawn(
+def drawn_boxes(
     target: DetectionTarget, pixels: np.ndarray, matrix: np.ndarray, labels: np.ndarray, corners: np.ndarray,
     scores: np.ndarray,
 ) -> bytes:  # fmt: skip
-    """The image with boxes, their names and scores, as a JPEG file; the surest box on top."""
+    """The image with boxes, their names and scores, as a JPEG file; the surest box on top.
+
+    Args:
+        target: What is detected.
+        pixels: uint8 [height, width, 3].
+        matrix: From the boxes' pixels to the image's.
+        labels: [boxes], class ids.
+        corners: [boxes, 4].
+        scores: [boxes]; NaN for boxes that have none.
+    """
     grow = max(1, -(-_LEAST_SIDE // min(pixels.shape[:2])))
     image = Image.fromarray(pixels).resize((pixels.shape[1] * grow, pixels.shape[0] * grow))
     draw = ImageDraw.Draw(image)

@@ -12,7 +12,7 @@ from polysense.tasks.segmentation.masks import colors
 from polysense.tasks.segmentation.record import SegmentationTarget
 from polysense.tasks.segmentation.runs import plane_of
 
-__all__ = ["Overlay", "class_color", "overlay_of", "words"]
+__all__ = ["Overlay", "class_color", "colored", "overlay_of", "words"]
 
 _OPACITY = 0.55
 _MOST_WORDS = 6
@@ -55,7 +55,7 @@ def overlay_of(target: SegmentationTarget, dataset: TableDataset, position: int,
         image[:] = items[0].transpose(1, 2, 0)  # of one channel it is spread over three
     listed = np.union1d(truth, predicted)
     return Overlay(
-        images=(as_jpeg(image), as_jpeg(_over(target, image, truth)), as_jpeg(_over(target, image, predicted))),
+        images=(as_jpeg(image), as_jpeg(colored(target, image, truth)), as_jpeg(colored(target, image, predicted))),
         truth=words(target, truth),
         predicted=words(target, predicted),
         classes=tuple((target.classes[i], class_color(target, i)) for i in listed.tolist() if i < target.other),
@@ -77,8 +77,14 @@ def words(target: SegmentationTarget, plane: np.ndarray) -> str:
     return ", ".join(parts) + (f" and {more} more" if more > 0 else "") or "no class"
 
 
-def _over(target: SegmentationTarget, image: np.ndarray, plane: np.ndarray) -> np.ndarray:
-    """The image with the classes' colors; void pixels and those of no known class show the image alone."""
+def colored(target: SegmentationTarget, image: np.ndarray, plane: np.ndarray) -> np.ndarray:
+    """The image with the classes' colors; void pixels and those of no known class show the image alone.
+
+    Args:
+        target: The segmentation.
+        image: uint8 [height, width, 3].
+        plane: [height, width], ids.
+    """
     table = np.zeros((target.void + 1, 3))
     table[: target.other] = colors(256)[np.array(target.values) % 256]
     opacity = np.where(plane < target.other, _OPACITY, 0.0)[..., None]

@@ -43,7 +43,7 @@ from polysense.tasks.detection.truth import BoxTruth
 
 __all__ = ["DenseBoxes", "DenseDetectionHead", "DenseDetectionHeadConfig"]
 
-_FINEST, _PLACES_ALONG = 4, 56
+_FINEST, _PLACES_ALONG = 4, 40
 _PRIOR = 0.01  # what a place takes itself to be worth before anything is learned (Lin et al., 2017, section 3.3)
 _MOST_RANKED = 1000  # places of a row whose boxes are compared with one another
 _FOCUS = 2.0
@@ -61,7 +61,7 @@ class DenseDetectionHeadConfig(HeadConfig):
         attention: Whether the coarsest map attends to the other columns' tokens, so that a sentence's words are told
             apart; without it they enter as one summary.
         finest_stride: Pixels of the input from place to place on the finest level; null takes the finest level of at
-            most 56 places along a side, of 4 pixels or more.
+            most 40 places along a side, of 4 pixels or more.
         box_weight: Weight of the boxes' loss; that of the classes' is 1.
         max_detections: The most boxes of an image.
         min_score: What is less sure is not predicted. Average precision counts detections of any score, so it is small;

@@ -1,0 +1,1 @@
+"""Predicted boxes in the formats of others."""
