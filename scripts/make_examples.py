@@ -90,6 +90,11 @@ def _ignored(*names: str) -> tuple[str, ...]:
 
 EXAMPLES = {
     "avdigits": Example(source="avdigits/data.csv", target="label", columns=_ignored("image", "speaker")),
+    "avdigits_pictures": Example(
+        source="avdigits/data.csv",
+        target="image",
+        columns=("label=category", *_ignored("image_deg", "audio", "speaker", "recording_index")),
+    ),
     "coco_captions": Example(
         source="coco_captions/data.jsonl", target="captions", columns=_ignored("image_id", "image_licence", "objects")
     ),
@@ -120,6 +125,11 @@ EXAMPLES = {
             "name=generation",
             *_ignored("keywords", "group", "style", "emoji", "family", "caption"),
         ),
+    ),
+    "emoji_pictures": Example(
+        source="emoji/data.jsonl",
+        target="image",
+        columns=_ignored("keywords", "group", "emoji", "family", "caption"),
     ),
     "grid_av": Example(
         source="grid_av/data.jsonl",

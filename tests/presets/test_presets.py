@@ -142,3 +142,12 @@ def test_few_recordings_are_aligned_in_many_small_steps() -> None:
     assert recipe_for(guesses, 400).training.batch_size == 8
     assert recipe_for(guesses, 2000).training.batch_size == 16
     assert recipe_for([guesses[0], *TARGETS], 400).training.batch_size == 16
+
+
+def test_images_are_generated_by_averaged_weights_after_long_training() -> None:
+    pictures = guess("picture", Role.TARGET, task="image_generation")
+    recipe = recipe_for([guess("name", Role.INPUT, "text"), pictures], 1000)
+    text = recipe_for([guess("name", Role.INPUT, "text"), guess("said", Role.TARGET, task="generation")], 1000)
+    assert recipe.training.ema == 0.999
+    assert recipe.training.epochs == 2 * text.training.epochs
+    assert recipe.model.heads["picture"].type == "rectified_flow"

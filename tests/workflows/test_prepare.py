@@ -28,3 +28,12 @@ def test_two_times_or_an_unknown_name_are_refused() -> None:
         prepared(preset="10m", overrides=["training.time=5m"])
     with pytest.raises(ConfigError, match=r"there is no preset 'huge'; .* or a time, such as 10m"):
         prepared(preset="huge")
+
+
+def test_a_task_says_what_the_targets_columns_are() -> None:
+    recipe = prepare(ROWS, target="x", task="classification", logs=False).recipe
+    assert recipe.data.targets["x"].type == "classification"
+    with pytest.raises(ConfigError, match="found 'regression' and no target"):
+        prepare(ROWS, task="regression")
+    with pytest.raises(ConfigError, match="found 'painting', expected one of"):
+        prepare(ROWS, target="x", task="painting")

@@ -34,6 +34,7 @@ from polysense.nn.objectives.unimodal import UnimodalConfig
 from polysense.presets.estimators import default_estimators
 from polysense.presets.features import default_features
 from polysense.presets.generation import for_generation
+from polysense.presets.image_generation import for_image_generation
 from polysense.presets.speech import for_speech
 from polysense.presets.steps import Length, training_of
 from polysense.presets.tagging import for_tagging
@@ -249,7 +250,7 @@ def recipe_for(
         training=training_of(num_training, _length(size.length, is_generated=is_generated), ema=size.ema),
     )
     recipe = for_speech(for_tagging(recipe, guesses, size.layers), guesses, 2 * size.layers, num_training)
-    recipe = for_generation(recipe, guesses)
+    recipe = for_image_generation(for_generation(recipe, guesses), guesses, size.length, num_training)
     if not any(isinstance(head, EnsembleHeadConfig) and head.estimators for head in recipe.model.heads.values()):
         return replace(recipe, data=replace(recipe.data, features={}))  # nobody reads them
     return recipe

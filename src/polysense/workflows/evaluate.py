@@ -179,7 +179,9 @@ def evaluate(
     baselines = {CONSTANT: constant_baseline(evaluation, bootstrap=bootstrap, seed=seed)}
     if blind is not None:
         rest = within(progress, len(table), total)
-        baselines[SHUFFLED] = evaluate_bundle(loaded, blind, bootstrap=bootstrap, seed=seed, progress=rest)
+        baselines[SHUFFLED] = evaluate_bundle(
+            loaded, blind, bootstrap=bootstrap, seed=seed, progress=rest, judged=table
+        )
     simple, why_none = dict[str, TargetBaselines](), ""
     paired = list[PairedScores]()
     for i, (name, other) in enumerate(others):

@@ -31,6 +31,7 @@ def evaluate_model(
     batches: Iterable[Batch] | None = None,
     prediction: PredictionConfig | None = None,
     encoded: Callable[[Batch], Mapping[str, Tokens]] | None = None,
+    judged: Table | None = None,
     bootstrap: int = 0,
     seed: int = 0,
     clusters: np.ndarray | None = None,
@@ -44,13 +45,14 @@ def evaluate_model(
         batches: Those of the data set, by default.
         prediction: In which blocks these are computed.
         encoded: What the model's `encode` gives for a batch on the model's device, where somebody keeps it.
+        judged: The same rows, whose targets and classes it is judged by; by default those of the data set.
         bootstrap: Resamples for the intervals; 0 gives values only.
         seed: Of the resamples.
         clusters: int64 [rows of the data set], the group of each row; None: rows are on their own.
     """
     assert dataset.with_features or not reads_features(model), "the rows lack feature vectors that the model reads"
     device = next(model.parameters()).device
-    names = frozenset(model.schema.names)
+    names, rows = frozenset(model.schema.names), dataset.table if judged is None else judged
 
     def predict(batch: Batch, subsets: list[frozenset[str]] | None = None) -> list[dict[str, Prediction]]:
         moved = batch.to(device)
@@ -65,7 +67,7 @@ def evaluate_model(
         PredictLoader(dataset, model.schema, prediction=prediction) if batches is None else batches,
         model.schema.targets,
         masked=masked,
-        readers=target_readers(fitted_processor(dataset), dataset.table) if generate else None,
+        readers=target_readers(fitted_processor(dataset), rows) if generate else None,
         bootstrap=bootstrap,
         seed=seed,
         clusters=clusters,

@@ -89,7 +89,8 @@ def fit(
     Args:
         source: A table's path, a table in memory, a recipe's path (.yaml), or with `resume` a run's folder.
         target: The column or columns to predict, where the source is a table.
-        task: "retrieval" brings the columns named as the target (by default all media and texts) into one space.
+        task: What is to be done with the target's columns, where the guess is wrong, such as "image_generation".
+            "retrieval" brings the columns named as the target (by default all media and texts) into one space.
             "reconstruction" restores the columns named as the target (by default all).
         output: The run's folder; by default runs/NAME-TIME.
         overrides: `a.b.c=value` changes of the recipe.
@@ -179,7 +180,8 @@ def new(
     Args:
         table: The table's path, or a table in memory.
         target: The column or columns to predict.
-        task: "retrieval" brings the columns named as the target (by default all media and texts) into one space.
+        task: What is to be done with the target's columns, where the guess is wrong, such as "image_generation".
+            "retrieval" brings the columns named as the target (by default all media and texts) into one space.
             "reconstruction" restores the columns named as the target (by default all).
         preset: "fast", "balanced" or "best"; or a time such as "10m", as of `fit`.
         columns: Per column what you say it is, where inference is wrong.

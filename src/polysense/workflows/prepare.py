@@ -127,11 +127,16 @@ def prepare(
         if target is not None or columns or task is not None:
             raise ConfigError(f"{source}: a recipe names its targets and columns itself; edit it, or use overrides")
         return prepare_recipe(load_recipe(source, [*extra, *overrides]), data, name=str(source))
+    if task is not None and target is not None and task in tasks() and tasks()[task].has_column:
+        named = [target] if isinstance(target, str) else target
+        columns, task = {**dict.fromkeys(named, str(task)), **(columns or {})}, None
     without_column = [name for name, spec in tasks().items() if not spec.has_column]
     if task is not None and task not in without_column:
+        if task not in tasks():
+            raise ConfigError(f"task: found {task!r}, expected one of {', '.join(tasks())}")
         raise ConfigError(
-            f"task: found {task!r}; a target's column says what it is, and the only tasks without one are "
-            f"{' and '.join(without_column)}. To correct a guess: --column COLUMN={task}"
+            f"task: found {task!r} and no target; name its column with --target COLUMN (target= in Python). The only "
+            f"tasks without one are {' and '.join(without_column)}"
         )
     if target is None and task is None:
         table = read_table(source)

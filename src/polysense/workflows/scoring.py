@@ -47,18 +47,21 @@ def evaluate_bundle(
     seed: int,
     progress: Callable[[int, int], None] | None = None,
     dataset: TableDataset | None = None,
+    judged: Table | None = None,
 ) -> Evaluation:
     """Scores a model on a table that has the targets; `progress` gets the rows that are done and the rows there are.
 
     Where the model's table was split by groups, the intervals are over groups. A data set of the table keeps what is
-    decoded, where it has memory for that.
+    decoded, where it has memory for that. Where the table's inputs were exchanged, `judged` are the rows as they were.
     """
     bundle.model.eval()
     dataset = TableDataset(table, bundle.processor) if dataset is None else dataset
     store_for_bundle(bundle, [dataset])
     batches = bundle.batches(dataset, progress=progress)
     clusters = row_groups(bundle, table)
-    return evaluate_model(bundle.model, dataset, batches=batches, bootstrap=bootstrap, seed=seed, clusters=clusters)
+    return evaluate_model(
+        bundle.model, dataset, batches=batches, judged=judged, bootstrap=bootstrap, seed=seed, clusters=clusters
+    )
 
 
 def only_column(recipe: Recipe, name: str) -> Recipe:
@@ -108,7 +111,7 @@ def simple_baselines(
     results = {CONSTANT: constant_baseline(evaluation, bootstrap=bootstrap, seed=seed)}
     blind = shuffled_inputs(table, bundle.schema, seed)
     if blind is not None and fits(len(blind)):
-        results[SHUFFLED] = evaluate_bundle(bundle, blind, bootstrap=bootstrap, seed=seed)
+        results[SHUFFLED] = evaluate_bundle(bundle, blind, bootstrap=bootstrap, seed=seed, judged=table)
     return results
 
 

@@ -121,8 +121,10 @@ NoTarget: TypeAlias = Annotated[
     typer.Option(
         "--task",
         metavar="TASK",
-        help="Train without a column to predict. retrieval: a joint embedding space of the columns named by --target, "
-        "or of all text, image, audio and video columns. reconstruction: of the columns named by --target, or of all.",
+        help="What is to be done with the columns named by --target, where the guess is wrong: classification, "
+        "image_generation, ... Without a column to predict, retrieval: a joint embedding space of the columns named by "
+        "--target, or of all text, image, audio and video columns; reconstruction: of the columns named by --target, "
+        "or of all.",
     ),
 ]
 Overrides: TypeAlias = Annotated[

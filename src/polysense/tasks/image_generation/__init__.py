@@ -1,0 +1,1 @@
+"""Image generation: an image for a row, from any of its columns."""

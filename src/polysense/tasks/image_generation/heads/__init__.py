@@ -1,0 +1,1 @@
+"""Networks that generate images from what was fused."""

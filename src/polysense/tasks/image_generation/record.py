@@ -1,0 +1,43 @@
+"""What was learned of a target that is an image to be generated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from polysense.core.schema import Target
+
+__all__ = ["ImageGenerationTarget"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageGenerationTarget(Target):
+    """An image for each row.
+
+    Attributes:
+        image_size: (height, width) of the generated images in pixels.
+        num_channels: 1 for gray, 3 for RGB.
+        mean: Per channel, of the training images' values scaled to [0, 1].
+        std: Likewise the standard deviation.
+        shown: The table's column of the class that an image shows, by which generated images are judged; "" for none.
+        shown_classes: The classes that it has in the training rows.
+    """
+
+    task: str = "image_generation"
+    image_size: tuple[int, int] = (0, 0)
+    num_channels: int = 0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    shown: str = ""
+    shown_classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != self.num_channels:  # of a damaged bundle, which would else end in torch's own message
+                raise ValueError(
+                    f"{name}: found {len(values)} values for {self.num_channels} channels, expected as many"
+                )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of an image."""
+        return (self.num_channels, *self.image_size)

@@ -1,0 +1,104 @@
+"""Pictures from a table to a bundle and back: learned, judged, written as files, shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+from small_pictures import SMALL, write_pictures
+
+import polysense
+from polysense.bundle import Bundle
+from polysense.cli.app import main
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("generation")
+    rows = write_pictures(folder, 90)
+    rows[5]["picture"] = None
+    rows[9]["picture"] = "absent.png"
+    (folder / "data.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> Any:
+    overrides = [*SMALL, "training.epochs=16", "training.optimizer.lr=0.004", "training.ema=0.9",
+                 "data.split.test=0.25"]  # fmt: skip
+    return polysense.fit(
+        folder / "data.jsonl", target="picture", task="image_generation", output=folder / "run",
+        overrides=overrides, preset="fast", progress=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bundle(run: Any) -> Bundle:
+    loaded: Bundle = run.bundle
+    return loaded
+
+
+def images(predictions: Any) -> list[bytes]:
+    return [cell["bytes"] for cell in predictions.frame["picture"].to_list()]
+
+
+def test_it_learns_what_a_row_shows(run: Any) -> None:
+    evaluation, baselines = run.evaluations["test"], run.baselines["test"]
+    assert evaluation.value("picture", "shown_accuracy") > 0.8
+    assert evaluation.value("picture", "true_shown_accuracy") > 0.9
+    assert baselines["shuffled inputs"].value("picture", "shown_accuracy") < 0.7
+    assert evaluation.value("picture", "kid") < baselines["constant"].value("picture", "kid")
+    assert evaluation.value("picture", "skill") > 0.2
+    assert baselines["constant"].value("picture", "skill") == 0
+    shapley = {c.name: c.shapley["flow_loss"].value for c in run.contributions.targets[0].columns}
+    assert shapley["shape"] > 0
+
+
+def test_missing_and_unreadable_targets_are_listed(run: Any) -> None:
+    lines = [json.loads(line) for line in (run.folder / "unreadable.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {(line["row"], line["column"]) for line in lines} == {(9, "picture")}
+
+
+def test_pictures_are_written_and_can_be_a_table_again(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "made.csv"
+    table = pl.DataFrame({"shape": ["bar", "square", None], "size": [200.0, 220.0, None]})
+    table.write_csv(tmp_path / "asked.csv")
+    assert (
+        main(["predict", str(folder / "run"), str(tmp_path / "asked.csv"), "-o", str(output), "--keep", "shape"]) == 0
+    )
+    made = pl.read_csv(output)
+    for cell in made["picture"]:
+        with Image.open(tmp_path / cell) as image:
+            assert (image.mode, image.size) == ("L", (8, 8))
+
+
+def test_a_picture_is_a_function_of_seed_and_row(bundle: Bundle, folder: Path) -> None:
+    frame = pl.DataFrame({"shape": ["bar", "square", "level", "bar"], "size": [200.0, 220.0, 180.0, None]})
+    whole = images(bundle.predict(frame))
+    assert images(bundle.predict(frame)) == whole
+    again = polysense.load(folder / "run")
+    assert images(again.predict(frame)) == whole
+    assert images(again.predict(frame[:2])) == whole[:2]
+    assert whole[0] != whole[3]
+
+
+def test_pages_show_pictures(run: Any) -> None:
+    report = (run.folder / "report.html").read_text(encoding="utf-8")
+    assert "generated images" in report
+    assert "True images of the same rows" in report
+    assert "nearest to a training image" in report
+    samples = (run.folder / "samples.html").read_text(encoding="utf-8")
+    assert samples.count("generated image") >= 2
+    lines = [json.loads(line) for line in (run.folder / "samples.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {line["epoch"] for line in lines} == set(range(1, 17))
+
+
+def test_what_explains_a_picture(bundle: Bundle) -> None:
+    rows = pl.DataFrame({"shape": ["bar", "square"], "size": [200.0, 220.0]})
+    (explanation,) = bundle.explain(rows, [0])
+    assert np.isfinite([column.share for column in explanation.targets[0].columns]).all()
