@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,13 @@ import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
-from small_pictures import SMALL, write_pictures
+from small_pictures import SHAPES, SMALL, write_pictures
 
 import polysense
 from polysense.bundle import Bundle
 from polysense.cli.app import main
+from polysense.tasks.image_generation.heads.rectified_flow import RectifiedFlowHead
+from polysense.tasks.image_generation.target import ImageGenerationProcessor
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +34,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(folder: Path) -> Any:
     overrides = [*SMALL, "training.epochs=16", "training.optimizer.lr=0.004", "training.ema=0.9",
-                 "data.split.test=0.25"]  # fmt: skip
+                 "data.split.test=0.25", "data.targets.picture.start=sketch", "data.targets.picture.mask=over",
+                 ]  # fmt: skip
     return polysense.fit(
         folder / "data.jsonl", target="picture", task="image_generation", output=folder / "run",
         overrides=overrides, preset="fast", progress=False,
@@ -85,6 +90,33 @@ def test_a_picture_is_a_function_of_seed_and_row(bundle: Bundle, folder: Path) -
     assert images(again.predict(frame)) == whole
     assert images(again.predict(frame[:2])) == whole[:2]
     assert whole[0] != whole[3]
+
+
+def test_guidance_makes_pictures_truer_to_their_rows(bundle: Bundle) -> None:
+    head, processor = bundle.model.head("picture"), bundle.processor.targets["picture"]
+    assert isinstance(head, RectifiedFlowHead)
+    assert isinstance(processor, ImageGenerationProcessor)
+    frame = pl.DataFrame({"shape": list(SHAPES) * 20, "size": [200.0] * 60})
+    shares = []
+    for guidance in (0.0, 1.0, 3.0):
+        other = head.regenerated(replace(head.config, guidance=guidance))
+        made = replace(bundle, model=bundle.model.with_heads({"picture": other}).eval()).predict(frame)
+        pixels = np.stack([np.asarray(Image.open(BytesIO(file)))[None] for file in images(made)])
+        shown = processor.training_images.classes_of(processor.features(pixels))
+        shares.append(float(np.mean(shown == np.arange(60) % 3)))
+    assert shares[0] < 0.6 < shares[1] <= shares[2]
+
+
+def test_pictures_are_changed_within_a_mask(bundle: Bundle, folder: Path, tmp_path: Path) -> None:
+    over = np.zeros((8, 8), dtype=np.uint8)
+    over[4:] = 255
+    Image.fromarray(over).save(tmp_path / "over.png")
+    start = folder / "2.png"
+    rows = [{"shape": "square", "size": 200.0, "sketch": str(start), "over": str(tmp_path / "over.png")}]
+    (file,) = images(bundle.predict(rows))
+    made, own = np.asarray(Image.open(BytesIO(file))), np.asarray(Image.open(start))
+    np.testing.assert_array_equal(made[:4], own[:4])
+    assert (made[4:] != own[4:]).any()
 
 
 def test_pages_show_pictures(run: Any) -> None:

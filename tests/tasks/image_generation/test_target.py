@@ -14,7 +14,7 @@ from polysense.data.roles.infer import infer
 from polysense.data.tables.sources import Table, read_table
 from polysense.data.target import TargetProcessor
 from polysense.errors import BundleError, ColumnError, ConfigError, DecodeError
-from polysense.tasks.image_generation.record import ImageGenerationTarget
+from polysense.tasks.image_generation.record import CHANGED, FREE, ImageGenerationTarget
 from polysense.tasks.image_generation.target import ImageGenerationProcessor, ImageGenerationTargetConfig
 
 
@@ -116,6 +116,32 @@ def test_a_column_of_images_is_recognized_and_can_be_stated(tmp_path: Path) -> N
     stated = {guess.name: guess for guess in infer(table, ["picture"], overrides={"picture": "image_generation"})}
     assert stated["picture"].task == "image_generation"
     assert task("image_generation").absence(record(fitted(table))) == "no picture"
+
+
+def test_start_images_and_masks_are_prompts(tmp_path: Path) -> None:
+    write(tmp_path, {f"{i}.png": gray(i) for i in range(4)})
+    mask = np.zeros((10, 8), dtype=np.uint8)
+    mask[:, 4:] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    cells = [("1.png", None), ("3.png", "mask.png"), (None, "mask.png"), ("absent.png", None)]
+    table = read_table(
+        [{"picture": f"{i % 4}.png", "sketch": start, "mask": mask} for i, (start, mask) in enumerate(cells)],
+        root=tmp_path,
+    )
+    processor = fitted(table, start="sketch", mask="mask")
+    assert record(processor).typical_prompt == 80
+    first, second = (processor.prompt(table, i) for i in range(2))
+    assert first is not None
+    assert second is not None
+    np.testing.assert_array_equal(first.ids.reshape(10, 8), np.asarray(gray(1)).astype(int) + CHANGED)
+    np.testing.assert_array_equal(second.ids.reshape(10, 8)[:, :4], np.asarray(gray(3))[:, :4])
+    assert (second.ids.reshape(10, 8)[:, 4:] == FREE).all()
+    assert processor.prompt(table, 2) is None
+    with pytest.raises(DecodeError):
+        processor.prompt(table, 3)
+    assert record(fitted(table)).typical_prompt == 0
+    with pytest.raises((ValueError, ConfigError), match="mask"):
+        ImageGenerationTargetConfig(mask="mask")
 
 
 def test_a_size_has_pixels() -> None:

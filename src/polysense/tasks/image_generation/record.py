@@ -6,7 +6,13 @@ from dataclasses import dataclass
 
 from polysense.core.schema import Target
 
-__all__ = ["ImageGenerationTarget"]
+__all__ = ["CHANGED", "FREE", "ImageGenerationTarget"]
+
+FREE = 256
+"""In a row's start image: a value that is generated from nothing. Lower ones are kept as they are."""
+
+CHANGED = 512
+"""What is added to a value that generation only starts from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +26,7 @@ class ImageGenerationTarget(Target):
         std: Likewise the standard deviation.
         shown: The table's column of the class that an image shows, by which generated images are judged; "" for none.
         shown_classes: The classes that it has in the training rows.
+        starts: Whether rows may have images that generation starts from, as prompts (see `start`).
     """
 
     task: str = "image_generation"
@@ -29,6 +36,7 @@ class ImageGenerationTarget(Target):
     std: tuple[float, ...] = ()
     shown: str = ""
     shown_classes: tuple[str, ...] = ()
+    starts: bool = False
 
     def __post_init__(self) -> None:
         for name, values in (("mean", self.mean), ("std", self.std)):
@@ -36,6 +44,16 @@ class ImageGenerationTarget(Target):
                 raise ValueError(
                     f"{name}: found {len(values)} values for {self.num_channels} channels, expected as many"
                 )
+
+    @property
+    def typical_prompt(self) -> int:
+        """As many numbers as an image has, where generation may start from images."""
+        return self.num_channels * self.image_size[0] * self.image_size[1] if self.starts else 0
+
+    @property
+    def padding_id(self) -> int:
+        """What stands for a value that is generated from nothing."""
+        return FREE
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -21,6 +21,7 @@ from polysense.data.column import ColumnConfig, ColumnProcessor
 from polysense.data.features import FeatureConfig
 from polysense.data.media.pixels import Fit, common_size
 from polysense.data.media.raster import image_size
+from polysense.data.prompt import Prompt
 from polysense.data.tables.sources import Table
 from polysense.data.target import ColumnTargetConfig, TargetProcessor
 from polysense.data.training_cells import sampled
@@ -28,7 +29,7 @@ from polysense.data.values.cells import clean
 from polysense.errors import ColumnError, DecodeError
 from polysense.tasks.image_generation.pixels import THUMBNAIL, encode_png, thumbnail
 from polysense.tasks.image_generation.reader import ImageReader, class_name
-from polysense.tasks.image_generation.record import ImageGenerationTarget
+from polysense.tasks.image_generation.record import CHANGED, FREE, ImageGenerationTarget
 from polysense.tasks.image_generation.training_images import TrainingImages, fit_classifier
 
 __all__ = ["ImageGenerationProcessor", "ImageGenerationTargetConfig"]
@@ -40,6 +41,7 @@ _MULTIPLE = 8
 _MOST_KEPT = 10_000  # training images that are compared with
 _MOST_LEARNED = 5_000  # training images that the classifier learns from
 _MOST_CLASSES = 200
+_WHITE = 128
 _FEATURES = ({"type": "hog", "cells": 4}, {"type": "color_histogram"})
 
 
@@ -57,6 +59,10 @@ class ImageGenerationTargetConfig(ColumnTargetConfig):
         shown: The table's column of the class that an image shows, by which generated images are judged: a classifier
             without weights is fitted on the training images. auto takes the first input column of categories with at
             most 200 different ones; null judges by no class.
+        start: A column of images that generation starts from at prediction, in rows that have one: image-to-image, by
+            the head's `strength`. Null: there is none.
+        mask: A column of images over those of `start`: what is black there is kept, what is white is generated
+            (inpainting). Null: there is none.
     """
 
     task: ClassVar[str] = "image_generation"
@@ -65,10 +71,14 @@ class ImageGenerationTargetConfig(ColumnTargetConfig):
     fit: Fit = "crop"
     channels: Literal[1, 3, "auto"] = "auto"
     shown: str | None = "auto"
+    start: str | None = None
+    mask: str | None = None
 
     def __post_init__(self) -> None:
         if self.size != "auto" and min(self.size) < 1:
             raise ValueError("size: expected a height and a width of at least 1 pixel")
+        if self.mask is not None and self.start is None:
+            raise ValueError("mask: it says what is kept of the images of `start`, which is null; name their column")
 
     def build(self, name: str) -> ImageGenerationProcessor:
         """The preprocessing of the target of that name, not yet fitted."""
@@ -120,6 +130,7 @@ class ImageGenerationProcessor(TargetProcessor):
             std=record.std,
             shown=shown,
             shown_classes=classes,
+            starts=self.config.start is not None,
         )
 
     def _shown(self, table: Table, there: Sequence[int]) -> tuple[str, tuple[str, ...]]:
@@ -171,6 +182,29 @@ class ImageGenerationProcessor(TargetProcessor):
     def _located(self, cells: list[object], table: Table, i: int, items: Sequence[np.ndarray]) -> np.ndarray | None:
         (column,) = self.columns
         read = self._images.transform(cells[0], table.source(i, column), table.root_of(column))
+        return read[0] if read else None
+
+    @property
+    def prompt_columns(self) -> tuple[str, ...]:
+        """The columns of start images and their masks."""
+        return tuple(name for name in (self.config.start, self.config.mask) if name is not None)
+
+    def prompt(self, table: Table, i: int) -> Prompt | None:
+        """The row's start image, value by value, with what its mask leaves of it; None without one."""
+        start, mask = (self._image(table, i, name) for name in (self.config.start, self.config.mask))
+        if start is None:
+            return None
+        values = start.astype(np.int32)
+        if mask is None:
+            return Prompt(values.ravel() + CHANGED)
+        is_free = np.broadcast_to(mask.mean(axis=0) >= _WHITE, values.shape)
+        return Prompt(np.where(is_free, FREE, values).ravel())
+
+    def _image(self, table: Table, i: int, column: str | None) -> np.ndarray | None:
+        """An image of a column, as those of the target are read."""
+        if column is None or not table.has(column):
+            return None
+        read = self._images.transform(table.cell(i, column), table.source(i, column), table.root_of(column))
         return read[0] if read else None
 
     def features(self, images: np.ndarray) -> np.ndarray:

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from polysense.core.batch import ValueTruth
+from polysense.core.batch import ColumnBatch, ValueTruth
 from polysense.core.rows import RowContext
 from polysense.core.tokens import Fused, FusedColumn, Tokens
 from polysense.errors import ConfigError
 from polysense.tasks.image_generation.heads.rectified_flow import RectifiedFlowHead, RectifiedFlowHeadConfig
 from polysense.tasks.image_generation.heads.sampling import solve
-from polysense.tasks.image_generation.record import ImageGenerationTarget
+from polysense.tasks.image_generation.record import CHANGED, FREE, ImageGenerationTarget
 
 WIDTH = 8
 
@@ -108,7 +108,7 @@ def test_guidance_of_one_is_the_columns_own_velocity_and_of_zero_that_of_nothing
     with torch.inference_mode():
         condition = one.condition(read)
         noise = one._noise(torch.arange(4), "noise 0")
-        x = solve(lambda x, t: one.velocity(x, torch.full((4,), t), condition), noise, 3, "heun")
+        x = solve(lambda x, t: one.velocity(x, t, condition), noise, torch.ones(4), 3, "heun")
     exact = ((x * one.std + one.mean) * 255).round().clamp(0, 255).to(torch.uint8)
     assert torch.equal(images, exact)
     nearly = images_of(head(guidance=1 + 1e-7, solver="heun"), read, [0, 1, 2, 3])
@@ -147,6 +147,34 @@ def test_columns_change_the_image_and_missing_ones_do_not(network: str) -> None:
     assert torch.equal(first[1], second[1])
 
 
+def started(rows: list[int], starts: list[Tensor]) -> RowContext:
+    """Rows with start images, as a batch has them: padded, and one may be missing."""
+    values = torch.full((len(rows), 1, 48), FREE, dtype=torch.int32)
+    for row, start in enumerate(starts):
+        values[row, 0, : start.numel()] = start.flatten()
+    prompt = ColumnBatch(values=values, lengths=torch.tensor([[start.numel()] for start in starts]))
+    return RowContext(torch.tensor(rows), torch.tensor(rows), inputs={"prompt": prompt})
+
+
+def test_start_images_are_kept_where_a_mask_says_so_and_changed_by_their_strength() -> None:
+    read, rows = fused([True] * 3), [0, 1, 2]
+    image = torch.randint(0, 256, (1, 7, 6), generator=torch.Generator().manual_seed(0), dtype=torch.int32)
+    half = torch.where(torch.arange(7)[None, :, None] < 3, image, FREE)
+    starts, whole = [half, image + CHANGED, torch.empty(0)], images_of(head(), read, rows)
+    with torch.inference_mode():
+        of_strength = {
+            strength: head(strength=strength).predict(read, started(rows, starts))["values"]
+            for strength in (0.0, 0.1, 1.0)
+        }
+    for made in of_strength.values():
+        assert torch.equal(made[0, :, :3].int(), image[:, :3]), "what is kept is kept to the last value"
+        assert torch.equal(made[2], whole[2]), "a row without a start image is not changed by the others'"
+    assert torch.equal(of_strength[0.0][1].int(), image)
+    assert torch.equal(of_strength[1.0][1], whole[1])
+    near, far = ((of_strength[s][1].int() - image).abs().float().mean() for s in (0.1, 1.0))
+    assert 0 < near < far
+
+
 def test_a_row_without_its_image_has_no_loss() -> None:
     made = head().train()
     values = torch.randint(0, 256, (3, 1, 7, 6), dtype=torch.uint8)
@@ -176,7 +204,7 @@ def test_columns_are_dropped_by_row_in_training_alone() -> None:
 def test_steps_converge_at_the_solvers_order(solver: Any, order: int) -> None:
     start = torch.tensor([1.0], dtype=torch.float64)
     # dx/dt = x from 1 to 0 ends at 1 / e; Heun's last step is an Euler step, whose error is of the second order.
-    errors = [float((solve(lambda x, t: x, start, n, solver) - math.exp(-1)).abs()) for n in (20, 40)]
+    errors = [float((solve(lambda x, t: x, start, torch.ones(1), n, solver) - math.exp(-1)).abs()) for n in (20, 40)]
     assert errors[1] < errors[0] / (2**order) * 1.2
 
 

@@ -12,6 +12,10 @@ its own deviations (as in Karras et al., "Elucidating the Design Space of Diffus
 A tenth of the rows learn without their columns, so that one network knows the velocity v_c given the columns and v_0
 given none; generation follows v_0 + s (v_c - v_0) (Ho and Salimans, "Classifier-Free Diffusion Guidance", 2022). Noise
 and times are functions of the seed and the row, so a row's image depends on nothing else.
+
+The same network changes images: from one that is mixed with noise to a time below 1, generation goes on (Meng et al.,
+"SDEdit", ICLR 2022), and where a mask keeps some of it, this is put in its place at every step, as it is on its own way
+from image to noise (Lugmayr et al., "RePaint", CVPR 2022, section 4.1).
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from polysense.config.limits import FractionBelowOne, NonNegativeFloat, PositiveInt, Seed
+from polysense.config.limits import Fraction, FractionBelowOne, NonNegativeFloat, PositiveInt, Seed
 from polysense.core.batch import Truth, ValueTruth
 from polysense.core.pytree import pytree_node
 from polysense.core.rows import RowContext, RowLoss
@@ -37,9 +41,9 @@ from polysense.nn.head import Head, HeadConfig
 from polysense.nn.layers.draws import normals, uniforms
 from polysense.tasks.image_generation.heads.condition import Condition, ConditionReader
 from polysense.tasks.image_generation.heads.dit import DiT
-from polysense.tasks.image_generation.heads.sampling import Solver, solve
+from polysense.tasks.image_generation.heads.sampling import AtTimes, Solver, solve
 from polysense.tasks.image_generation.heads.unet import UNet
-from polysense.tasks.image_generation.record import ImageGenerationTarget
+from polysense.tasks.image_generation.record import CHANGED, FREE, ImageGenerationTarget
 
 __all__ = ["FlowErrors", "RectifiedFlowHead", "RectifiedFlowHeadConfig"]
 
@@ -68,6 +72,8 @@ class RectifiedFlowHeadConfig(HeadConfig):
         solver: How a step is taken: euler (one velocity a step) or heun (two).
         steps: Steps of generation.
         seed: Of the noise that images are generated from.
+        strength: How much of a start image (`start` of the target) generation changes, from 0 (nothing) to 1 (it is
+            forgotten); where a mask says what is kept of it, the rest is generated from nothing.
     """
 
     tasks: ClassVar[frozenset[str]] = frozenset({"image_generation"})
@@ -82,6 +88,7 @@ class RectifiedFlowHeadConfig(HeadConfig):
     solver: Solver = "euler"
     steps: PositiveInt = 25
     seed: Seed = 0
+    strength: Fraction = 0.6
 
     def __post_init__(self) -> None:
         if self.hidden:
@@ -216,8 +223,8 @@ class RectifiedFlowHead(Head[FlowErrors]):
         return {"loss": truth.present.float()}
 
     def regenerated(self, config: RectifiedFlowHeadConfig) -> RectifiedFlowHead:
-        """The same head, weights shared, that generates by other settings: guidance, solver, steps, seed."""
-        ways = {name: getattr(config, name) for name in ("guidance", "solver", "steps", "seed")}
+        """The same head, weights shared, that generates by other settings: guidance, solver, steps, seed, strength."""
+        ways = {name: getattr(config, name) for name in ("guidance", "solver", "steps", "seed", "strength")}
         assert config == replace(self._config, **ways), "a trained head can be changed in how it generates alone"
         other = copy(self)
         other._config = config
@@ -236,16 +243,37 @@ class RectifiedFlowHead(Head[FlowErrors]):
         none = self.condition(fused, torch.zeros_like(context.keys, dtype=torch.bool))
         scale = self._config.guidance
 
-        def guided(x: Tensor, time: float) -> Tensor:
-            times = torch.full_like(x[:, 0, 0, 0], time)
+        def guided(x: Tensor, times: Tensor) -> Tensor:
             if scale == 1:
                 return self.velocity(x, times, columns)
             without = self.velocity(x, times, none)
             return without if scale == 0 else without + scale * (self.velocity(x, times, columns) - without)
 
-        noise = self._noise(context.keys, f"noise {self._config.seed}")
-        images = solve(guided, noise, self._config.steps, self._config.solver) * self.std + self.mean
+        x, times, held = self._started(context, self._noise(context.keys, f"noise {self._config.seed}"))
+        images = solve(guided, x, times, self._config.steps, self._config.solver, held) * self.std + self.mean
         return {"values": (images * 255).round().clamp(0, 255).to(torch.uint8)}
+
+    def _started(
+        self, context: RowContext, noise: Float[Tensor, "batch channels height width"]
+    ) -> tuple[Float[Tensor, "batch channels height width"], Float[Tensor, " batch"], AtTimes | None]:
+        """Where generation starts, at which time of each row, and what of the images is known."""
+        times = torch.ones_like(noise[:, 0, 0, 0])
+        if "prompt" not in context.inputs:
+            return noise, times, None
+        values, number = context.inputs["prompt"].values[:, 0], math.prod(self.target.shape)
+        # A batch without start images may have no room for any.
+        values = nn.functional.pad(values, (0, max(0, number - values.shape[1])), value=FREE)[:, :number]
+        start = values.view(-1, *self.target.shape)
+        is_kept, is_changed = start < FREE, start >= CHANGED
+        known = ((start % CHANGED).float() / 255 - self.mean) / self.std
+        times = torch.where(is_changed.flatten(1).any(dim=1), self._config.strength, times)
+
+        def on_its_way(times: Tensor) -> Tensor:
+            at = times[:, None, None, None]
+            return (1 - at) * known + at * noise
+
+        x = torch.where(is_changed, on_its_way(times), noise)
+        return x, times, lambda x, times: torch.where(is_kept, on_its_way(times), x)
 
     def brief(self, fused: Fused, context: RowContext) -> dict[str, Tensor]:
         """Nothing: images take many passes."""
