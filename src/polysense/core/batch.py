@@ -174,6 +174,7 @@ class Batch:
         draws: int64 [batch], in training how many times the epoch has drawn the row before, where it may draw it
             several times; None: every row is drawn once.
         mixed: In training the rows that these are mixed with; None: nothing is mixed.
+        tiled: In training, before a batch is varied, the rows whose images are to stand beside these; None: none are.
         unreadable: Cells of these rows that became missing.
     """
 
@@ -186,6 +187,7 @@ class Batch:
     progress: Float[Tensor, ""] | None = None
     draws: Int[Tensor, " batch"] | None = None
     mixed: MixedRows | None = None
+    tiled: TiledRows | None = None
     unreadable: tuple[Unreadable, ...] = field(default=(), metadata=static())
 
     def __post_init__(self) -> None:
@@ -267,3 +269,19 @@ class MixedRows:
     own_presence: Bool[Tensor, " batch"]
     boxes: Float[Tensor, "batch 4"] | None = None
     pasted: tuple[str, ...] = field(default=(), metadata=static())
+
+
+@pytree_node
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TiledRows:
+    """Rows whose images stand beside a batch's own (mosaic).
+
+    Attributes:
+        others: Batches of as many rows as the batch has, in its order; a row that is left alone has fillers in them.
+        column: The images.
+        matrices: [batch, 1 + others, 3, 3], where the pixels of the row's own image and of the others' come to lie.
+    """
+
+    others: tuple[Batch, ...]
+    column: str = field(metadata=static())
+    matrices: Float[Tensor, "batch tiles 3 3"]

@@ -181,6 +181,9 @@ class TaskSpec(ABC, Generic[T]):
             truth, matrices, column) -> truth`. `truth` is a `core.batch.Truth` as collated; `matrices` float32 [batch,
             3, 3], from the column's values before augmentation to those after it (see `core.geometry`; NaN where no
             matrix says it); `column` is augmented. All lie on one device. It is named, since specs import no torch.
+        join: "module:function" of the truth of several items that were put together into one, `(target, truths,
+            inside) -> truth`. The truths, the row's own first, are aligned with where each item came to lie; `inside`
+            is bool [batch, items, height, width]: which places are each one's. Named, as `align` is.
         summary: `(target, statistics) -> {key: value}`: what stands beside the metrics in summary files.
         report_section: "module:function" of the task's sections in the report, `(target, evaluation, baseline,
             dataset) -> sections`; the data set may be None. It is named and not imported, since few processes make
@@ -235,6 +238,7 @@ class TaskSpec(ABC, Generic[T]):
     explained: Explained[T] | Unsupported
     prior: Callable[[T], Arrays] | Unsupported
     align: str | Unsupported
+    join: str | Unsupported = Unsupported("its truth lies in no image, beside which others could stand")
     searches: str | Unsupported
     reconstructions: Callable[[T, Arrays], Arrays] | Unsupported
     summary: Callable[[T, Statistics], Mapping[str, object]] | Unsupported

@@ -71,7 +71,7 @@ from polysense.workflows.simple_baselines import expected_seconds, fit_simple_ba
 from polysense.workflows.stored_features import store_features
 from polysense.workflows.stored_views import StoredViews
 from polysense.workflows.time_owed import BUNDLE, CALIBRATION, begun_deadline
-from polysense.workflows.training_rows import batching_of, pasted_columns, sampler_of
+from polysense.workflows.training_rows import batching_of, partners_of, sampler_of
 from polysense.workflows.validation import Validation
 
 __all__ = ["train_model"]
@@ -216,8 +216,7 @@ def train_model(
         accumulate=config.accumulate,
         batching=batching_of(config, processor, lambda: data.lengths, data.some_lengths, model),
         sampler=sampler_of(recipe, data.processor, data.train, model),
-        mixup=config.mixup or config.cutmix,
-        pasted=pasted_columns(read, schema) if config.cutmix else (),
+        partners=partners_of(config, read, schema),
     )
 
     def augmented(batch: Batch, epoch: int) -> Batch:

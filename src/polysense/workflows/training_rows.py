@@ -1,14 +1,18 @@
-"""How a training reads its rows: which are drawn, which make a step, into which others' images are pasted."""
+"""How a training reads its rows: which are drawn, which make a step, and which others are read beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from polysense.core.registry import modality
+from polysense.core.registry import modality, task
 from polysense.core.schema import Schema
+from polysense.core.unsupported import Unsupported
 from polysense.data.batches.batching import Batching
 from polysense.data.batches.dataset import TableDataset
+from polysense.data.batches.mixing import Mixup
+from polysense.data.batches.partners import Partners
 from polysense.data.batches.sampling import ClassSampler, ClassSamplerConfig, Sampler, row_classes
+from polysense.data.batches.tiling import Mosaic
 from polysense.data.batches.token_counts import RowLengths
 from polysense.data.column import ColumnProcessor
 from polysense.data.processor import Processor
@@ -17,11 +21,44 @@ from polysense.nn.model import MultimodalModel
 from polysense.recipe import Recipe
 from polysense.training.config import TrainingConfig
 
-__all__ = ["batching_of", "pasted_columns", "sampler_of"]
+__all__ = ["batching_of", "partners_of", "sampler_of"]
+
+_MIXUP = "take training.mixup, which mixes what is made of any column"
 
 
-def pasted_columns(rows: TableDataset, schema: Schema) -> list[str]:
-    """The columns of images into which boxes of others are pasted: those whose images are decoded.
+def partners_of(config: TrainingConfig, rows: TableDataset, schema: Schema) -> Partners | None:
+    """What is read beside each row, to be mixed with it.
+
+    Raises:
+        ConfigError: The rows have no images for it.
+    """
+    if config.mosaic:
+        return Mosaic(config.mosaic, config.seed, _tiled_column(rows, schema))
+    if config.cutmix:
+        return Mixup(config.cutmix, config.seed, _decoded_images(rows, schema, "cutmix", _MIXUP))
+    return Mixup(config.mixup, config.seed) if config.mixup else None
+
+
+def _tiled_column(rows: TableDataset, schema: Schema) -> str:
+    """The images of which four are put together: those that every target lies in, and nothing else is read."""
+    names = _decoded_images(rows, schema, "mosaic", "leave it out (0)")
+    for target in schema.targets:
+        spec = task(target.task)
+        if isinstance(spec.join, Unsupported):
+            raise ConfigError(f"training.mosaic: target {target.name!r} can't be put together: {spec.join.reason}")
+        if (over := spec.lies_in(target)) not in names:
+            raise ConfigError(f"training.mosaic: target {target.name!r} lies in {over!r}, whose images are not decoded")
+    others = [column.name for column in schema if column.name != names[0]]
+    if others:
+        raise ConfigError(
+            f"training.mosaic: {', '.join(map(repr, others))} would be said of four images, but it belongs to one of "
+            "them; leave mosaic out (0), or leave the column out"
+        )
+    return names[0]
+
+
+def _decoded_images(rows: TableDataset, schema: Schema, name: str, instead: str) -> list[str]:
+    """The columns of images that are decoded for training.
 
     Raises:
         ConfigError: There is none.
@@ -31,7 +68,7 @@ def pasted_columns(rows: TableDataset, schema: Schema) -> list[str]:
     if not names:
         why = "is encoded by a frozen network, whose features are stored (data.store: off decodes it)"
         of = f"{spatial[0]!r} {why}" if spatial else "none of the input columns holds images"
-        raise ConfigError(f"training.cutmix: {of}; take training.mixup, which mixes what is made of any column")
+        raise ConfigError(f"training.{name}: {of}; {instead}")
     return names
 
 

@@ -14,7 +14,7 @@ from polysense.core.sample import Sample
 from polysense.core.schema import Schema
 from polysense.data.augmentation.augment import augment
 from polysense.data.batches.collate import FILLER, collate
-from polysense.data.batches.mixing import Mixup, collate_mixed
+from polysense.data.batches.mixing import Mixup
 from polysense.errors import ConfigError
 from polysense.modalities.image.augment import ImageTransformConfig
 from polysense.modalities.image.record import ImageColumn
@@ -39,8 +39,8 @@ def sample(row: int) -> Sample:
 
 def pasted(rows: list[int], epoch: int, seed: int, alpha: float = 1.0) -> Batch:
     mixup = Mixup(alpha, seed, ["photo"])
-    partners = mixup.partners(np.arange(ROWS), rows, [0] * len(rows), epoch)
-    batch = collate_mixed(lambda each: collate(each, SCHEMA), [sample(row) for row in rows + partners])
+    partners = mixup.chosen(np.arange(ROWS), rows, [0] * len(rows), epoch)
+    batch = mixup.collated(lambda each: collate(each, SCHEMA), [sample(row) for row in rows + partners])
     return augment(mixup.drawn(batch, epoch), SCHEMA, {}, seed=seed, epoch=epoch)
 
 
@@ -84,7 +84,7 @@ def test_what_is_pasted_was_varied_before() -> None:
     batch = pasted([0, 2], 0, 1)
     config = ImageTransformConfig(rotate_degrees=0.0, scale=0.0, translate=0.0, erase_probability=0.0, brightness=0.5)
     mixup = Mixup(1.0, 1, ["photo"])
-    given = collate_mixed(lambda each: collate(each, SCHEMA), [sample(row) for row in (0, 2, 6, 7)])
+    given = mixup.collated(lambda each: collate(each, SCHEMA), [sample(row) for row in (0, 2, 6, 7)])
     varied = augment(mixup.drawn(given, 0), SCHEMA, {"photo": transform_of(config, IMAGE)}, seed=1, epoch=0)
     assert varied.mixed is not None
     other = varied.mixed.batch.columns["photo"].values[1, 0]
@@ -94,5 +94,5 @@ def test_what_is_pasted_was_varied_before() -> None:
 
 
 def test_a_row_is_mixed_in_one_way() -> None:
-    with pytest.raises(ConfigError, match=r"mixup is 0.2 and cutmix is 1: .* set one to 0"):
+    with pytest.raises(ConfigError, match=r"mixup is 0.2 and cutmix is 1: .* set all but one to 0"):
         TrainingConfig(mixup=0.2, cutmix=1.0)

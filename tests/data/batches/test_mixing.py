@@ -73,7 +73,7 @@ def test_nothing_but_seed_epoch_and_row_decides(dataset: TableDataset, balanced:
 
     def read(start: int = 0, **options: int) -> list[Batch]:
         with TrainLoader(
-            dataset, schema, 8, 3, mixup=0.4, sampler=sampler() if balanced else None, **options
+            dataset, schema, 8, 3, partners=Mixup(0.4, 3), sampler=sampler() if balanced else None, **options
         ) as loader:  # type: ignore[arg-type]
             return list(loader.epoch(2, start))
 
@@ -85,7 +85,7 @@ def test_nothing_but_seed_epoch_and_row_decides(dataset: TableDataset, balanced:
     assert {key: value for rank in ranks for key, value in rank.items()} == whole
     assert by_row(read(4)) == by_row(read()[4:])
     with TrainLoader(
-        dataset, schema, 45, 3, mixup=0.4, sampler=sampler() if balanced else None,
+        dataset, schema, 45, 3, partners=Mixup(0.4, 3), sampler=sampler() if balanced else None,
         batching=RowBatchingConfig().build(45),
     ) as loader:  # fmt: skip
         assert by_row(list(loader.epoch(2))) == whole  # not even how many rows a batch has
@@ -93,7 +93,7 @@ def test_nothing_but_seed_epoch_and_row_decides(dataset: TableDataset, balanced:
 
 
 def test_partners_are_rows_of_the_table_with_their_own_cells(dataset: TableDataset) -> None:
-    with TrainLoader(dataset, dataset.schema, 8, 0, mixup=1.0) as loader:
+    with TrainLoader(dataset, dataset.schema, 8, 0, partners=Mixup(1.0, 0)) as loader:
         batches = list(loader.epoch(0))
     pairs, own = by_row(batches), {}
     for batch in batches:
@@ -106,9 +106,9 @@ def test_partners_are_rows_of_the_table_with_their_own_cells(dataset: TableDatas
 def test_partners_come_as_the_sampler_draws_and_shares_from_the_beta_distribution() -> None:
     mixup, order = Mixup(0.4, seed=5), sampler().order(5, 0)
     rows = np.arange(20_000)
-    partners = mixup.partners(order, rows.tolist(), [0] * len(rows), 0)
+    partners = mixup.chosen(order, rows.tolist(), [0] * len(rows), 0)
     assert np.mean([partner % 9 == 0 for partner in partners]) == pytest.approx(0.5, abs=0.03)
-    uniform = Counter(mixup.partners(np.arange(10), rows.tolist(), [0] * len(rows), 0))
+    uniform = Counter(mixup.chosen(np.arange(10), rows.tolist(), [0] * len(rows), 0))
     assert stats.chisquare([uniform[i] for i in range(10)]).pvalue > 0.001
 
     def batch() -> Batch:
@@ -138,7 +138,7 @@ def test_unreadable_cells_of_partners_are_listed() -> None:
     config = DataConfig(columns={"x": NumberColumnConfig()}, targets={"y": ClassificationTargetConfig()})
     dataset = TableDataset(table, Processor.fit(table, config))
     for epoch in range(20):
-        with TrainLoader(dataset, dataset.schema, 4, 0, mixup=1.0) as loader:
+        with TrainLoader(dataset, dataset.schema, 4, 0, partners=Mixup(1.0, 0)) as loader:
             for batch in loader.epoch(epoch):
                 assert batch.mixed is not None
                 if 2 in batch.rows:

@@ -23,9 +23,14 @@ from polysense.core.registry import modality, named, task
 from polysense.core.schema import Column, Schema
 from polysense.data.augmentation.base import Transform
 from polysense.data.augmentation.pasting import pasted
+from polysense.data.augmentation.tiling import tiled
 from polysense.data.augmentation.warp import composed
 
 __all__ = ["augment"]
+
+_TILED = 0.9
+"""The share of the epochs in which images may be put together; in the last ones they are as they will be predicted (Ge
+et al., "YOLOX: Exceeding YOLO Series in 2021", section 2.1)."""
 
 
 def augment(
@@ -87,7 +92,16 @@ def augment(
         )  # fmt: skip
         mixed = dataclasses.replace(mixed, batch=partner)
         columns |= pasted(columns, mixed)
-    return dataclasses.replace(batch, columns=columns, truths=truths, keys=keys, progress=progress, mixed=mixed)
+    varied = dataclasses.replace(batch, columns=columns, truths=truths, keys=keys, progress=progress, mixed=mixed)
+    if batch.tiled is None:
+        return varied
+    if epochs is not None and epoch + 1 > _TILED * epochs:
+        return dataclasses.replace(varied, tiled=None)
+    others = tuple(
+        augment(other, schema, transforms, seed=seed, epoch=epoch, epochs=epochs, views=views)
+        for other in batch.tiled.others
+    )
+    return tiled(dataclasses.replace(varied, tiled=dataclasses.replace(batch.tiled, others=others)), schema)
 
 
 def _transformed(

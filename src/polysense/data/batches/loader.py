@@ -13,7 +13,7 @@ one block per level that may be mostly empty.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -30,7 +30,7 @@ from polysense.data.batches.blocks import PredictionConfig
 from polysense.data.batches.collate import collate
 from polysense.data.batches.dataset import SampleSource, TableDataset
 from polysense.data.batches.length_buckets import LengthBucket
-from polysense.data.batches.mixing import Mixup, collate_mixed
+from polysense.data.batches.partners import Partners
 from polysense.data.batches.sampler import StepSampler
 from polysense.data.batches.sampling import Sampler
 from polysense.data.batches.workers import WorkerPool
@@ -73,8 +73,7 @@ class TrainLoader(_Loader):
         accumulate: Batches that each step is cut into.
         batching: Which rows make a step; None: `batch_size` of them, as they come.
         sampler: How often each row is drawn in an epoch; None: once.
-        mixup: Parameter of the shares by which rows are mixed, see `data.batches.mixing`; 0 mixes nothing.
-        pasted: The columns of images of which boxes are pasted in place of mixing their tokens.
+        partners: What is read beside each row; None: nothing.
 
     Attributes:
         unreadable: The cells that could not be read so far, by row and column.
@@ -93,8 +92,7 @@ class TrainLoader(_Loader):
         accumulate: int = 1,
         batching: Batching | None = None,
         sampler: Sampler | None = None,
-        mixup: float = 0.0,
-        pasted: Collection[str] = (),
+        partners: Partners | None = None,
     ) -> None:
         self.sampler = StepSampler(
             len(dataset),
@@ -108,10 +106,10 @@ class TrainLoader(_Loader):
         )
         self.unreadable: dict[tuple[int, str], Unreadable] = {}
         self._dataset = dataset
-        self._mixup = Mixup(mixup, seed, pasted) if mixup else None
+        self._partners = partners
         self._collate = partial(collate, schema=schema, with_targets=dataset.with_targets, all_references=True)
-        if self._mixup is not None:
-            self._collate = partial(collate_mixed, self._collate)
+        if partners is not None:
+            self._collate = partial(partners.collated, self._collate)
         self._pin_memory = pin_memory
         self._pool = WorkerPool(dataset, num_workers, self._collate, pin_memory=pin_memory) if num_workers > 0 else None
 
@@ -127,12 +125,11 @@ class TrainLoader(_Loader):
         """
         draws = self.sampler.draws(epoch, start_step) if self.sampler.repeats else itertools.repeat(None)
         for batch, numbers in zip(self._read(epoch, start_step), draws, strict=False):
-            read = batch.unreadable if batch.mixed is None else (*batch.unreadable, *batch.mixed.batch.unreadable)
-            self.unreadable |= {(cell.source.row, cell.source.column): cell for cell in read}
+            self.unreadable |= {(cell.source.row, cell.source.column): cell for cell in batch.unreadable}
             if numbers is not None:
                 batch = replace(batch, draws=torch.tensor(numbers))
-            if self._mixup is not None:
-                batch = self._mixup.drawn(batch, epoch)
+            if self._partners is not None:
+                batch = self._partners.drawn(batch, epoch)
             yield draw_references(batch, self.sampler.seed, epoch)
 
     def state(self) -> JsonValue:
@@ -145,14 +142,14 @@ class TrainLoader(_Loader):
         self.unreadable = {(cell.source.row, cell.source.column): cell for cell in cells}
 
     def _lists(self, epoch: int, start_step: int) -> Iterator[list[int]]:
-        """The rows of each batch, with their partners after them where they are mixed."""
-        if self._mixup is None:
+        """The rows of each batch, with their partners after them."""
+        if self._partners is None:
             yield from self.sampler.batches(epoch, start_step)
             return
         order = self.sampler.order(epoch)
         pairs = zip(self.sampler.batches(epoch, start_step), self.sampler.draws(epoch, start_step), strict=True)
         for rows, draws in pairs:
-            yield rows + self._mixup.partners(order, rows, draws, epoch)
+            yield rows + self._partners.chosen(order, rows, draws, epoch)
 
     def _read(self, epoch: int, start_step: int) -> Iterator[Batch]:
         lists = self._lists(epoch, start_step)

@@ -14,23 +14,20 @@ targets and of all other columns, whose tokens are mixed by it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 
 from polysense.core.batch import Batch, MixedRows
-from polysense.core.random import fold, uniforms
-from polysense.core.sample import Sample
-from polysense.data.batches.collate import FILLER
+from polysense.core.random import uniforms
+from polysense.data.batches.partners import Partners, partners_drawn, varied_by_themselves
 
-__all__ = ["Mixup", "collate_mixed"]
-
-_FIRST_DRAW, _NUM_DRAWS = 1 << 10, 1 << 20  # how a partner's cells are numbered, so that they are varied by themselves
+__all__ = ["Mixup"]
 
 
-class Mixup:
+class Mixup(Partners):
     """Partners and shares.
 
     Args:
@@ -39,26 +36,22 @@ class Mixup:
         pasted: The columns of images into which boxes of the partner's are pasted; none: all tokens are mixed.
     """
 
+    num = 1
+
     def __init__(self, alpha: float, seed: int, pasted: Collection[str] = ()) -> None:
         assert alpha > 0, f"alpha must be positive, is {alpha}"
         self._alpha, self._seed, self._pasted = alpha, seed, tuple(pasted)
 
-    def partners(self, order: np.ndarray, rows: Sequence[int], draws: Sequence[int], epoch: int) -> list[int]:
-        """Each row's partner; a filler's is a filler.
-
-        Args:
-            order: The rows of the whole epoch, as often as it draws each.
-            rows: Of a batch.
-            draws: Of each how many times the epoch has drawn it before.
-            epoch: From 0.
-        """
-        ids = np.asarray(rows, dtype=np.int64) + (np.asarray(draws, dtype=np.int64) << 40)
-        chosen = order[(uniforms(1, self._seed, epoch, ids, "mixup partner")[:, 0] * len(order)).astype(np.int64)]
-        result: list[int] = np.where(np.asarray(rows) == FILLER, FILLER, chosen).tolist()
+    def chosen(self, order: np.ndarray, rows: Sequence[int], draws: Sequence[int], epoch: int) -> list[int]:
+        result: list[int] = partners_drawn(order, rows, draws, self._seed, epoch, "mixup partner").tolist()
         return result
 
+    def beside(self, batch: Batch, partners: tuple[Batch, ...]) -> Batch:
+        ones = torch.ones(len(batch))
+        return replace(batch, mixed=MixedRows(batch=partners[0], share=ones, own_presence=ones > 0))
+
     def drawn(self, batch: Batch, epoch: int) -> Batch:
-        """A batch that was collated with its partners, with each row's share."""
+        """The batch with each row's share."""
         from scipy.special import betaincinv
 
         assert batch.mixed is not None, "the batch was collated without partners"
@@ -71,8 +64,7 @@ class Mixup:
             height, width = batch.columns[self._pasted[0]].values.shape[-2:]
             boxes, shares = _boxes(shares, uniforms(2, self._seed, epoch, ids, "cutmix"), height, width)
         share = torch.from_numpy(shares).float()
-        numbers = fold(self._seed, epoch, ids, "mixup draw") % np.uint64(_NUM_DRAWS)
-        partner = replace(batch.mixed.batch, draws=torch.from_numpy(numbers.astype(np.int64) + _FIRST_DRAW))
+        partner = varied_by_themselves(batch.mixed.batch, ids, self._seed, epoch, "mixup draw")
         own = torch.from_numpy(uniform[:, 1]) < share
         mixed = MixedRows(
             batch=partner,
@@ -100,11 +92,3 @@ def _boxes(shares: np.ndarray, places: np.ndarray, height: int, width: int) -> t
         edges.append([np.clip(np.rint(middle + sign * half), 0, size) / size for sign in (-1, 1)])
     (left, right), (top, bottom) = edges
     return np.stack([left, top, right, bottom], axis=1), 1 - (right - left) * (bottom - top)
-
-
-def collate_mixed(collate: Callable[[Sequence[Sample]], Batch], samples: Sequence[Sample]) -> Batch:
-    """The batch of the first half of some samples, with the second half's beside it."""
-    half = len(samples) // 2
-    partner = collate(samples[half:])
-    ones = torch.ones(half)
-    return replace(collate(samples[:half]), mixed=MixedRows(batch=partner, share=ones, own_presence=ones > 0))

@@ -79,6 +79,7 @@ class DetectionSpec(RowSpec[DetectionTarget]):
     contribution = _Contribution()
     average = Unsupported("boxes of several models lie in different places")
     align = "polysense.tasks.detection.align:align"
+    join = "polysense.tasks.detection.join:join"
     summary = Unsupported("its metrics say what there is to say")
     report_section = "polysense.tasks.detection.report_section:report_sections"
     sample_outputs = "polysense.tasks.detection.sample_output:sample_outputs"

@@ -96,6 +96,7 @@ class SegmentationSpec(RowSpec[SegmentationTarget]):
     contribution = _Contribution()
     average = Unsupported("the probabilities of single pixels are not kept")
     align = "polysense.tasks.segmentation.align:align"
+    join = "polysense.tasks.segmentation.join:join"
     summary = Unsupported("its metrics say what there is to say")
     report_section = "polysense.tasks.segmentation.report_section:report_sections"
     sample_outputs = "polysense.tasks.segmentation.sample_output:sample_outputs"
