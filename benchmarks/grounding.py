@@ -1,11 +1,11 @@
-"""Referring expressions: which of several shapes a sentence means, found as a box.
+"""Referring expressions: which of several shapes a sentence means, found as a box, or with `--masks` as its pixels.
 
-    python benchmarks/grounding.py [--rows 4000] [--epochs 40] [--output FOLDER]
+    python benchmarks/grounding.py [--masks] [--rows 4000] [--epochs 40] [--output FOLDER]
 
 Every picture holds a gray square and four shapes. Two of size, color, form and side of the square take two values each,
 in all four combinations; the other two are the same for all. So in a sentence like "the small red circle left of the
 square" two words matter, which ones differs from picture to picture, and each of the four shapes is as likely to be the
-one that is meant: neither the picture nor the sentence alone knows the box. The test pictures are scored with their
+one that is meant: neither the picture nor the sentence alone knows the place. The test pictures are scored with their
 sentences, without, and with another row's.
 """
 
@@ -69,10 +69,14 @@ def _row(draws: np.random.Generator, path: Path) -> dict[str, Any] | None:
     image.save(path)
     size, color, form, where = shapes[meant]
     left, top, side = taken[1 + meant]
+    mask = Image.new("L", (_SIDE, _SIDE))
+    _draw(ImageDraw.Draw(mask), form, (left, top, left + side - 1, top + side - 1), 1)
+    mask.save(path.with_suffix(".mask.png"))
     return {
         "picture": str(path),
         "sentence": f"the {size} {color} {form} {where} the square",
         "thing": json.dumps([{"label": "meant", "box": [left, top, left + side, top + side]}]),
+        "pixels": str(path.with_suffix(".mask.png")),
     }
 
 
@@ -94,7 +98,9 @@ def _place(
     return None
 
 
-def _draw(draw: ImageDraw.ImageDraw, form: str, box: tuple[int, int, int, int], color: tuple[int, int, int]) -> None:
+def _draw(
+    draw: ImageDraw.ImageDraw, form: str, box: tuple[int, int, int, int], color: tuple[int, int, int] | int
+) -> None:
     left, top, right, bottom = box
     middle, center = (left + right) / 2, (top + bottom) / 2
     if form == "circle":
@@ -110,6 +116,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=4000)
     parser.add_argument("--test-rows", type=int, default=400)
     parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--masks", action="store_true", help="pixels in place of boxes")
     parser.add_argument("--output", type=Path, help="a new folder for pictures and run; else they are deleted")
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
@@ -125,9 +132,10 @@ def main() -> None:
             tables[name] = folder / f"{name}.jsonl"
             lines = [json.dumps(row) for row in make_rows(folder / "pictures", num, seed)]
             tables[name].write_text("\n".join(lines), encoding="utf-8")
+        target, other = ("pixels", "thing") if options.masks else ("thing", "pixels")
         run = polysense.fit(
-            tables["train"], target="thing", validation=tables["validation"], output=folder / "run",
-            columns={"sentence": "text", "picture": "image"}, progress=True,
+            tables["train"], target=target, validation=tables["validation"], output=folder / "run",
+            columns={"sentence": "text", "picture": "image", other: "ignored"}, progress=True,
             overrides=[
                 f"training.epochs={options.epochs}", "data.transforms={}", "audit=off", "training.tensorboard=false",
                 "evaluation.contribution=false", *options.overrides,
@@ -135,15 +143,17 @@ def main() -> None:
         )  # fmt: skip
         rows = [json.loads(line) for line in tables["test"].read_text(encoding="utf-8").splitlines()]
         others = [rows[(i + 1) % len(rows)]["sentence"] for i in range(len(rows))]
-        print("| sentence | mAP50 | mAP | box quality |\n| --- | --- | --- | --- |")
+        shown_metrics = {"iou/1": "IoU of the shape", "mean_iou": "mean IoU", "pixel_accuracy": "pixels that are right"}
+        if not options.masks:
+            shown_metrics = {"map_50": "mAP50", "map": "mAP", "box_quality": "box quality"}
+        print(f"| sentence | {' | '.join(shown_metrics.values())} |\n| --- | --- | --- | --- |")
         for name, sentences in (
             ("its own", [row["sentence"] for row in rows]), ("none", [None] * len(rows)), ("another row's", others),
         ):  # fmt: skip
             table = [{**row, "sentence": sentence} for row, sentence in zip(rows, sentences, strict=True)]
-            metrics = polysense.evaluate(run.bundle, table).evaluation.metrics["thing"]
+            metrics = polysense.evaluate(run.bundle, table).evaluation.metrics[target]
             shown = [
-                f"{metrics[key].value:.3f} ({metrics[key].low:.3f} to {metrics[key].high:.3f})"
-                for key in ("map_50", "map", "box_quality")
+                f"{metrics[key].value:.3f} ({metrics[key].low:.3f} to {metrics[key].high:.3f})" for key in shown_metrics
             ]
             print(f"| {name} | {' | '.join(shown)} |")
 

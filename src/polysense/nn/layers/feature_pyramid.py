@@ -11,10 +11,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from polysense.core.tokens import Tokens
+from polysense.core.tokens import Fused, Tokens
 from polysense.nn.layers.convolution import ResidualBlock, ValidGroupNorm
 
-__all__ = ["PyramidSkip", "PyramidStep", "as_map"]
+__all__ = ["PyramidAttention", "PyramidSkip", "PyramidStep", "as_map"]
 
 
 class PyramidSkip(nn.Module):
@@ -48,6 +48,43 @@ class PyramidStep(nn.Module):
         x = x.repeat_interleave(down, dim=2).repeat_interleave(right, dim=3)[:, :, :height, :width]
         scale, shift = self.modulation(pooled)[:, :, None, None].chunk(2, dim=1)
         result: Tensor = self.block(F.relu((1 + scale) * self.norm(x + skip) + shift))
+        return result
+
+
+class PyramidAttention(nn.Module):
+    """Every place of the coarsest map attends to other columns' tokens, so that a sentence's words are told apart.
+
+    It adds nothing where there are none.
+
+    Args:
+        channels: Of the map.
+        width: Of the tokens.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(1, channels)
+        self.of_tokens = nn.LayerNorm(width)
+        self.attention = nn.MultiheadAttention(
+            channels, 4 if channels % 4 == 0 else 1, kdim=width, vdim=width, batch_first=True
+        )
+
+    def forward(
+        self, x: Float[Tensor, "batch channels rows columns"], skip: Float[Tensor, "batch channels height width"],
+        others: Fused,
+    ) -> Float[Tensor, "batch channels height width"]:  # fmt: skip
+        """`x` is one place that all places share, where the column is absent from the batch."""
+        x = x.expand_as(skip) if x.shape[2:] == (1, 1) else x
+        tokens = others.joined()
+        if not tokens.values.shape[1]:
+            return x
+        queries = self.norm(x + skip).flatten(2).transpose(1, 2)
+        # A row without any other token attends to a zero, which is then taken away.
+        there = tokens.mask.any(dim=1)
+        masked = ~tokens.mask & there[:, None]
+        keys = self.of_tokens(tokens.values)
+        seen, _ = self.attention(queries, keys, keys, key_padding_mask=masked, need_weights=False)
+        result: Tensor = x + (seen * there[:, None, None]).transpose(1, 2).reshape(skip.shape)
         return result
 
 

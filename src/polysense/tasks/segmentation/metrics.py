@@ -4,7 +4,8 @@ An image leaves three counts for each class: its true pixels, those predicted as
 both / (true + predicted - both) and Dice 2 both / (true + predicted), over the pixels of all images together, as the
 benchmarks have it (Everingham et al., "The PASCAL VOC challenge", 2010, section 4.2.3); a mean of the images' own IoU
 would say more of small images. The means over classes run over those that occur in the masks or the predictions, as
-scikit-learn's do. Intervals come from resampling images.
+scikit-learn's do. Intervals come from resampling images. Outlines are scored beside (see `boundaries`): a class's F1 is
+the mean over the images in which it has one.
 
 Pixels are those of the model's input: what resizing has removed is not counted.
 """
@@ -21,6 +22,7 @@ from polysense.tasks.segmentation.record import SegmentationTarget
 
 __all__ = ["SegmentationScorer", "pixel_counts", "segmentation_metrics"]
 
+_NO_OUTLINE = "the class has no outline, neither in the masks nor in the predictions"
 _ABSENT = "the class occurs neither in the masks nor in the predictions"
 
 
@@ -41,6 +43,12 @@ def segmentation_metrics(target: SegmentationTarget) -> tuple[Metric, ...]:
     metrics = [
         share("mean_iou", "Mean of the classes' IoU.", "sklearn.metrics.jaccard_score", void),
         share("mean_dice", "Mean of the classes' Dice; every class counts the same.", "sklearn.metrics.f1_score", void),
+        share(
+            "boundary_f1",
+            "Mean of the classes' boundary F1: outlines within .75% of the image's diagonal.",
+            "Csurka et al., BMVC 2013",
+            "no mask has an outline",
+        ),
         share("pixel_accuracy", "Share of the pixels whose class is right.", "sklearn.metrics.accuracy_score", void),
         Metric(
             name="log_loss",
@@ -52,6 +60,8 @@ def segmentation_metrics(target: SegmentationTarget) -> tuple[Metric, ...]:
     ]
     for name in target.classes:
         metrics.append(share(f"iou/{name}", f"{name!r}: pixels that are both, by those that are either.", "", _ABSENT))
+    for name in target.classes:
+        metrics.append(share(f"boundary_f1/{name}", f"{name!r}: F1 of its outlines.", "", _NO_OUTLINE))
     for name in target.classes:
         metrics.append(share(f"dice/{name}", f"{name!r}: F1 of its pixels.", "", _ABSENT))
     return tuple(metrics)
@@ -94,6 +104,7 @@ class SegmentationScorer(Scorer):
         self._names = target.classes
         self._counts = [statistics[name][rows].astype(np.float64) for name in ("truth", "predicted", "both")]
         self._num_pixels = statistics["num_pixels"][rows].astype(np.float64)
+        self._boundary_f1 = statistics["boundary_f1"][rows] if "boundary_f1" in statistics else None
         self._likelihood = statistics["likelihood"][rows] if "likelihood" in statistics else None
 
     def __call__(self, weights: np.ndarray, *, rankings: bool = True) -> dict[str, np.ndarray]:
@@ -106,6 +117,12 @@ class SegmentationScorer(Scorer):
             "pixel_accuracy": ratio(both.sum(axis=1), weights @ self._num_pixels),
             "log_loss": np.full(len(weights), np.nan),
         }
+        outlines = np.full(iou.shape, np.nan)
+        if self._boundary_f1 is not None:
+            known = np.isfinite(self._boundary_f1)
+            outlines = ratio(weights @ np.where(known, self._boundary_f1, 0.0), weights @ known)
+        scores["boundary_f1"] = _mean(outlines, np.isfinite(outlines))
+        scores |= {f"boundary_f1/{name}": outlines[:, i] for i, name in enumerate(self._names)}
         if self._likelihood is not None:
             scores["log_loss"] = -ratio(*(weights @ self._likelihood).T)
         scores |= {f"iou/{name}": iou[:, i] for i, name in enumerate(self._names)}

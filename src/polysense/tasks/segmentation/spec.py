@@ -14,6 +14,7 @@ from polysense.core.row_spec import RowSpec
 from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, Explained, Measure, TaskPreset
 from polysense.core.unsupported import Unsupported
 from polysense.errors import ConfigError
+from polysense.tasks.segmentation.boundaries import boundary_scores
 from polysense.tasks.segmentation.metrics import SegmentationScorer, pixel_counts, segmentation_metrics
 from polysense.tasks.segmentation.record import SegmentationTarget
 from polysense.tasks.segmentation.runs import runs_of
@@ -80,8 +81,9 @@ class _Explained(Explained[SegmentationTarget]):
 class SegmentationSpec(RowSpec[SegmentationTarget]):
     """A class for every pixel.
 
-    Its row statistics: see `pixel_counts`; `likelihood`, float64 [rows, 2], the summed log probability of the true
-    classes and the number of pixels; and `mask`, the predicted mask as runs (`runs_of`), for whoever shows it.
+    Its row statistics: see `pixel_counts` and `boundary_scores`; `likelihood`, float64 [rows, 2], the summed log
+    probability of the true classes and the number of pixels; and `mask`, the predicted mask as runs (`runs_of`), for
+    whoever shows it.
     """
 
     name = "segmentation"
@@ -123,6 +125,7 @@ class SegmentationSpec(RowSpec[SegmentationTarget]):
             "present": truth["present"],
             "mask": runs_of(predicted),
             **pixel_counts(target, truth["values"], predicted),
+            **boundary_scores(target, truth["values"], predicted),
         }
         if "likelihood" in outputs[0]:
             results["likelihood"] = outputs[0]["likelihood"][:, [0, 2]].astype(np.float64)
@@ -134,7 +137,7 @@ class SegmentationSpec(RowSpec[SegmentationTarget]):
             headline="mean_iou",
             selection="mean_iou",
             finer="log_loss",
-            reported=("mean_iou", "mean_dice", "pixel_accuracy", "log_loss"),
+            reported=("mean_iou", "mean_dice", "boundary_f1", "pixel_accuracy", "log_loss"),
         )
 
     def scorer(self, target: SegmentationTarget, statistics: Statistics) -> Scorer:
@@ -151,6 +154,8 @@ class SegmentationSpec(RowSpec[SegmentationTarget]):
             predicted[:, best], both[:, best] = num_pixels, truth[:, best]
             likelihood = np.column_stack([truth @ np.log(shares / shares.sum()), truth.sum(axis=1)])
             rest = {name: values for name, values in statistics.items() if name != "mask"}
+            if "has_boundary" in rest:  # what is of one class throughout has no outline
+                rest["boundary_f1"] = np.where(rest["has_boundary"], 0.0, np.nan)
             return {**rest, "predicted": predicted, "both": both, "likelihood": likelihood}
 
         return {"majority-class baseline": majority}

@@ -16,6 +16,7 @@ from polysense.core.batch import ValueTruth
 from polysense.core.tokens import Fused, FusedColumn, PyramidLevel, Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.image.record import ImageColumn
+from polysense.modalities.text.record import TextColumn
 from polysense.tasks.segmentation.heads.segmentation import SegmentationHead, SegmentationHeadConfig
 from polysense.tasks.segmentation.record import SegmentationTarget
 
@@ -115,6 +116,34 @@ def test_rows_are_apart_and_the_others_columns_matter() -> None:
     again = built.read(Fused(fused.pooled, {"photo": column}), of(fused)).values
     assert torch.equal(again[0], both[0])
     assert not torch.allclose(again[1], both[1])
+
+
+def test_the_words_of_another_column_are_told_apart() -> None:
+    """A summary would not tell them: of two rows with the same words in another order pixels differ."""
+    torch.manual_seed(0)
+    built = SegmentationHeadConfig(channels=16).build(TARGET, WIDTH)
+    built.connect([PHOTO, TextColumn(name="note", vocabulary_size=9)])
+    built.connect_pyramids({"photo": LEVELS})
+    torch.nn.init.normal_(built.readout.weight)
+    fused = rows([True, True])
+    same = {name: torch.stack([getattr(fused.columns["photo"].tokens, name)[0]] * 2) for name in ("values", "mask")}
+    own = fused.columns["photo"].tokens
+    levels = tuple(dataclasses.replace(level, values=level.values[[0, 0]]) for level in own.pyramid)
+    photo = dataclasses.replace(fused.columns["photo"], tokens=Tokens(**same, grid=own.grid, pyramid=levels))
+    words, mask = torch.randn(1, 3, WIDTH).repeat(2, 1, 1), torch.ones(2, 3, dtype=torch.bool)
+    words[1, 2], mask[1, 2] = 0.0, False
+    there = torch.ones(2, dtype=torch.bool)
+    note = FusedColumn(Tokens(words, mask, (3,)), torch.zeros(2, WIDTH), there, there[:, None].long())
+
+    def logits(note: FusedColumn) -> Tensor:
+        columns = {"photo": photo, "note": note}
+        return built.eval().read(Fused(fused.pooled[[0, 0]], columns), of(fused)).values
+
+    first, second = logits(note)
+    assert not torch.allclose(first, second)
+    absent = dataclasses.replace(note, tokens=note.tokens.masked(~there), present=~there)
+    assert torch.equal(*logits(absent))
+    assert not any("look" in name for name, _ in head().named_parameters())  # with a photo alone there are none
 
 
 @given(st.integers(0, 20))

@@ -36,7 +36,7 @@ from polysense.core.tokens import Fused, PyramidLevel
 from polysense.errors import ConfigError
 from polysense.nn.head import Head, HeadConfig
 from polysense.nn.layers.convolution import ResidualBlock
-from polysense.nn.layers.feature_pyramid import PyramidSkip, PyramidStep, as_map
+from polysense.nn.layers.feature_pyramid import PyramidAttention, PyramidSkip, PyramidStep, as_map
 from polysense.tasks.detection.assignment import assign
 from polysense.tasks.detection.record import DetectionTarget
 from polysense.tasks.detection.truth import BoxTruth
@@ -141,7 +141,7 @@ class DenseDetectionHead(Head[DenseBoxes]):
         self.skips = nn.ModuleList(PyramidSkip(level.width, channels) for level in self._levels)
         self.steps = nn.ModuleList(PyramidStep(channels, self._width) for _ in self._levels)
         if self._attends:
-            self.look = _Look(channels, self._width)
+            self.look = PyramidAttention(channels, self._width)
         self.of_class = nn.Sequential(*(ResidualBlock(channels, channels) for _ in range(config.blocks)))
         self.of_box = nn.Sequential(*(ResidualBlock(channels, channels) for _ in range(config.blocks)))
         self.dropout = nn.Dropout2d(config.dropout)
@@ -250,36 +250,6 @@ class DenseDetectionHead(Head[DenseBoxes]):
                 [labels[order, None].to(values.dtype), own[order], best[order, None]], dim=1
             )
         return {"values": values}
-
-
-class _Look(nn.Module):
-    """Every place of a map attends to other columns' tokens; adds nothing where there are none."""
-
-    def __init__(self, channels: int, width: int) -> None:
-        super().__init__()
-        self.norm = nn.GroupNorm(1, channels)
-        self.of_tokens = nn.LayerNorm(width)
-        self.attention = nn.MultiheadAttention(
-            channels, 4 if channels % 4 == 0 else 1, kdim=width, vdim=width, batch_first=True
-        )
-
-    def forward(
-        self, x: Float[Tensor, "batch channels rows columns"], skip: Float[Tensor, "batch channels height width"],
-        others: Fused,
-    ) -> Float[Tensor, "batch channels height width"]:  # fmt: skip
-        """`x` is one place that all places share, where the column is absent from the batch."""
-        x = x.expand_as(skip) if x.shape[2:] == (1, 1) else x
-        tokens = others.joined()
-        if not tokens.values.shape[1]:
-            return x
-        queries = self.norm(x + skip).flatten(2).transpose(1, 2)
-        # A row without any other token attends to a zero, which is then taken away.
-        there = tokens.mask.any(dim=1)
-        masked = ~tokens.mask & there[:, None]
-        keys = self.of_tokens(tokens.values)
-        seen, _ = self.attention(queries, keys, keys, key_padding_mask=masked, need_weights=False)
-        result: Tensor = x + (seen * there[:, None, None]).transpose(1, 2).reshape(skip.shape)
-        return result
 
 
 def _places(level: PyramidLevel) -> tuple[Float[Tensor, "places 2"], Float[Tensor, " places"]]:

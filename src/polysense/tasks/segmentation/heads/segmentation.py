@@ -2,8 +2,9 @@
 
 A U-Net's decoder (Ronneberger et al., 2015): the coarsest map, doubled step by step, each time joined with the
 encoder's map of that resolution. The image's fused tokens enter at the coarsest map, and the summary of all columns
-scales and shifts every step's features (FiLM, Perez et al., 2018), so the other columns can say what to look for. The
-finest map is the encoder's finest, mostly half or a quarter of the pixels; logits are interpolated to all of them.
+scales and shifts every step's features (FiLM, Perez et al., 2018), so the other columns can say what to look for; the
+coarsest map attends to their tokens, too, so that the words of a sentence are told apart. The finest map is the
+encoder's finest, mostly half or a quarter of the pixels; logits are interpolated to all of them.
 
 A row without its image says of every pixel the same: the training shares of the classes, moved by what the other
 columns say. Nothing of the masked image reaches it, since its feature maps are 0.
@@ -31,7 +32,7 @@ from polysense.core.schema import Column, Target
 from polysense.core.tokens import Fused, PyramidLevel
 from polysense.errors import ConfigError
 from polysense.nn.head import Head, HeadConfig
-from polysense.nn.layers.feature_pyramid import PyramidSkip, PyramidStep, as_map
+from polysense.nn.layers.feature_pyramid import PyramidAttention, PyramidSkip, PyramidStep, as_map
 from polysense.tasks.segmentation.record import SegmentationTarget
 
 __all__ = ["PixelLogits", "SegmentationHead", "SegmentationHeadConfig"]
@@ -48,6 +49,8 @@ class SegmentationHeadConfig(HeadConfig):
         loss_weight: This target's share in the sum of losses, where a model has several.
         dropout: Before the output.
         channels: Channels of the decoder's maps.
+        attention: Whether the coarsest map attends to the other columns' tokens, so that a sentence's words are told
+            apart; without it they enter as one summary.
         dice_weight: Weight of the Dice loss; the cross entropy has weight 1. 0 only logs it.
         class_weights: Of the cross entropy: "none"; "balanced": each class weighs as if all had as many pixels, a rare
             one at most ten times the average; or a weight per class name (others weigh 1).
@@ -56,6 +59,7 @@ class SegmentationHeadConfig(HeadConfig):
     tasks: ClassVar[frozenset[str]] = frozenset({"segmentation"})
     type: Literal["segmentation"] = "segmentation"
     channels: PositiveInt = 48
+    attention: bool = True
     dice_weight: NonNegativeFloat = 1.0
     class_weights: Literal["none", "balanced"] | Mapping[str, float] = "none"
 
@@ -93,6 +97,7 @@ class SegmentationHead(Head[PixelLogits]):
         super().__init__(target, config.loss_weight)
         self._config, self._width = config, width
         self.reads_pyramids = (target.over,)
+        self._attends = False
         shares = torch.tensor(target.class_shares).clamp(min=_RAREST)
         weights = torch.tensor(_class_weights(config.class_weights, target))
         # What is no class weighs nothing.
@@ -109,6 +114,7 @@ class SegmentationHead(Head[PixelLogits]):
                 f"model.heads.{self.target.name}: its masks lie on column {self.target.over!r}, which "
                 + ("is no input" if over is None else "holds several items in a cell")
             )
+        self._attends = self._config.attention and len(columns) > 1
 
     def connect_pyramids(self, levels: Mapping[str, tuple[PyramidLevel, ...]]) -> None:
         self._levels, channels = levels[self.target.over], self._config.channels
@@ -119,6 +125,8 @@ class SegmentationHead(Head[PixelLogits]):
         self.tokens = nn.Conv2d(self._width, channels, 1, bias=False)
         self.skips = nn.ModuleList(PyramidSkip(level.width, channels) for level in self._levels)
         self.steps = nn.ModuleList(PyramidStep(channels, self._width) for _ in self._levels)
+        if self._attends:
+            self.look = PyramidAttention(channels, self._width)
         self.dropout = nn.Dropout2d(self._config.dropout)
         self.readout = nn.Conv2d(channels, len(self.target.classes), 1)
         # From the classes' shares on: with 100 classes the first epochs learn nothing else.
@@ -144,6 +152,9 @@ class SegmentationHead(Head[PixelLogits]):
         # A batch without the column has tokens of another grid; an encoder's may be another, too.
         same = column.tokens.grid == self._levels[-1].grid
         x = self.tokens(as_map(column.tokens) if same else maps[-1].new_zeros(len(maps[-1]), self._width, 1, 1))
+        if self._attends:
+            others = {name: one for name, one in fused.columns.items() if name != self.target.over}
+            x = self.look(x, maps[-1], Fused(fused.pooled, others))
         for step, skip in zip(reversed(self.steps), reversed(maps), strict=True):
             x = step(x, skip, fused.pooled)
         seen = self.readout(self.dropout(x)).float()
