@@ -246,7 +246,7 @@ def test_lists_spelled_in_a_delimited_file(tmp_path: Path) -> None:
         ([None, "", " "], "all 3 cells are missing"),
         (["a", "a", None], "has the same value, 'a', in all 2 rows"),
         ([f"user{i}" for i in range(120)], "too many for classes, and too short for texts"),
-        ([PNG] * 10, "found bytes cells"),
+        ([b"what no task reads"] * 10, "found bytes cells"),
     ],
 )
 def test_impossible_targets(cells: list[Any], expected: str) -> None:
@@ -254,6 +254,10 @@ def test_impossible_targets(cells: list[Any], expected: str) -> None:
         target(cells)
     assert expected in str(error.value)
     assert "column 'y'" in str(error.value)
+
+
+def test_images_are_to_be_generated() -> None:
+    assert target([PNG] * 10).task == "image_generation"
 
 
 def test_free_text_is_to_be_written() -> None:
