@@ -23,6 +23,7 @@ from polysense.core.packages import package_of
 from polysense.core.spelling import did_you_mean
 from polysense.core.wrapping import WIDTH, wrapped
 from polysense.data.cleaning import CleaningConfig
+from polysense.data.exporting import ExporterConfig  # noqa: F401 (which no recipe names)
 from polysense.data.features import FeatureConfig
 from polysense.data.importing import ImporterConfig  # noqa: F401 (which no recipe names)
 from polysense.errors import ConfigError
