@@ -37,3 +37,9 @@ def test_a_task_says_what_the_targets_columns_are() -> None:
         prepare(ROWS, task="regression")
     with pytest.raises(ConfigError, match="found 'painting', expected one of"):
         prepare(ROWS, target="x", task="painting")
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_rows_in_memory_are_no_table_of_their_own(part: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{part}: found a list, expected the path of a table"):
+        prepared(**{part: ROWS})

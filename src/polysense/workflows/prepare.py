@@ -122,6 +122,12 @@ def prepare(
     """
     preset, overrides = _preset_and_time(preset, overrides)
     apart = {"validation": validation, "test": test}
+    for key, path in apart.items():
+        if path is not None and not isinstance(path, str | Path):
+            raise ConfigError(
+                f"{key}: found a {type(path).__name__}, expected the path of a table, which recipes keep; write "
+                "its rows to a file, or put all rows into one table and split it by a column (data.split.type=column)"
+            )
     extra = [f"data.{key}={json_text(absolute_path(path))}" for key, path in apart.items() if path]
     if is_recipe(source):
         if target is not None or columns or task is not None:
