@@ -17,7 +17,7 @@ from polysense.core.tokens import Fused, FusedColumn, PyramidLevel, Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.image.record import ImageColumn
 from polysense.tasks.detection.assignment import assign, pairwise_iou
-from polysense.tasks.detection.heads.dense import DenseBoxes, DenseDetectionHead, DenseDetectionHeadConfig, _giou_loss
+from polysense.tasks.detection.heads.dense import DenseBoxes, DenseDetectionHead, DenseDetectionHeadConfig, giou_loss
 from polysense.tasks.detection.record import DetectionTarget
 from polysense.tasks.detection.truth import BoxTruth
 
@@ -186,7 +186,7 @@ def test_the_box_loss_is_torchvisions() -> None:
     generator = torch.Generator().manual_seed(0)
     low = torch.rand(2, 2, 50, 2, generator=generator) * 20
     one, two = torch.cat([low, low + torch.rand(2, 2, 50, 2, generator=generator) * 15 + 0.1], dim=3)
-    assert torch.allclose(_giou_loss(one, two), generalized_box_iou_loss(one, two), atol=1e-5)
+    assert torch.allclose(giou_loss(one, two), generalized_box_iou_loss(one, two), atol=1e-5)
 
 
 def test_a_box_counts_once_and_an_image_without_any_teaches_that_nothing_is_there() -> None:

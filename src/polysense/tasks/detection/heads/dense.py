@@ -41,7 +41,7 @@ from polysense.tasks.detection.assignment import assign
 from polysense.tasks.detection.record import DetectionTarget
 from polysense.tasks.detection.truth import BoxTruth
 
-__all__ = ["DenseBoxes", "DenseDetectionHead", "DenseDetectionHeadConfig"]
+__all__ = ["DenseBoxes", "DenseDetectionHead", "DenseDetectionHeadConfig", "giou_loss", "places_of"]
 
 _FINEST, _PLACES_ALONG = 4, 40
 _PRIOR = 0.01  # what a place takes itself to be worth before anything is learned (Lin et al., 2017, section 3.3)
@@ -154,7 +154,7 @@ class DenseDetectionHead(Head[DenseBoxes]):
             nn.init.zeros_(layer.bias)
         with torch.no_grad():
             self.classes.bias.fill_(-math.log((1 - _PRIOR) / _PRIOR))  # type: ignore[union-attr]
-        centers, strides = zip(*map(_places, self._levels), strict=True)
+        centers, strides = zip(*map(places_of, self._levels), strict=True)
         self.register_buffer("centers", torch.cat(centers), persistent=False)
         self.register_buffer("strides", torch.cat(strides), persistent=False)
 
@@ -203,7 +203,7 @@ class DenseDetectionHead(Head[DenseBoxes]):
         quality_loss = focal.sum(dim=1) * share * output.seen
         of_place = (1 / result.places.clamp(min=1)).gather(1, result.box) * result.assigned
         boxes = truth.boxes.gather(1, result.box[..., None].expand(-1, -1, 4))
-        box_loss = (_giou_loss(output.boxes, boxes) * of_place).sum(dim=1)
+        box_loss = (giou_loss(output.boxes, boxes) * of_place).sum(dim=1)
         return {
             "quality": RowLoss(quality_loss * truth.present, counts["quality"]),
             "box": RowLoss(box_loss * truth.present, counts["box"]),
@@ -252,7 +252,7 @@ class DenseDetectionHead(Head[DenseBoxes]):
         return {"values": values}
 
 
-def _places(level: PyramidLevel) -> tuple[Float[Tensor, "places 2"], Float[Tensor, " places"]]:
+def places_of(level: PyramidLevel) -> tuple[Float[Tensor, "places 2"], Float[Tensor, " places"]]:
     """Centers (x, y) of a level's cells, row by row, and their stride."""
     assert level.grid is not None
     (down, right), (rows, columns) = level.stride, level.grid
@@ -261,7 +261,7 @@ def _places(level: PyramidLevel) -> tuple[Float[Tensor, "places 2"], Float[Tenso
     return centers, torch.full((len(centers),), float(max(down, right)))
 
 
-def _giou_loss(
+def giou_loss(
     predicted: Float[Tensor, "batch places 4"], true: Float[Tensor, "batch places 4"]
 ) -> Float[Tensor, "batch places"]:
     """1 less the generalized IoU of each pair."""
