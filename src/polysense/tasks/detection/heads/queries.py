@@ -138,10 +138,14 @@ class QueryDetectionHead(Head[QueryBoxes]):
         self.norm = nn.LayerNorm(channels)
         self.classes = nn.Linear(channels, num)
         self.moves = nn.ModuleList(_corners(channels) for _ in range(config.layers))
-        self.place_classes, self.place_sides = nn.Linear(channels, num), nn.Linear(channels, 4)
         nn.init.zeros_(self.of_pooled.weight)
         nn.init.zeros_(self.of_pooled.bias)
-        for layer in (self.classes, self.place_classes):
+        # What a weight of 0 leaves out has no parameters either: other processes would wait for their gradients.
+        each_class = [self.classes]
+        if config.dense_weight:
+            self.place_classes, self.place_sides = nn.Linear(channels, num), nn.Linear(channels, 4)
+            each_class.append(self.place_classes)
+        for layer in each_class:
             nn.init.constant_(layer.bias, -math.log((1 - _PRIOR) / _PRIOR))
 
     def connect(self, columns: Sequence[Column]) -> None:
@@ -205,13 +209,15 @@ class QueryDetectionHead(Head[QueryBoxes]):
             corners.append(self._pixels(boxes))
             boxes = boxes.detach()
         every, pixels = torch.stack(logits, dim=1), torch.stack(corners, dim=1)
-        places = memory[:, : len(self.centers) if self.training and config.dense_weight else 0]
-        near = len(places[0]) if batch else 0
-        sides = F.softplus(self.place_sides(places).float()) * (2 * self.strides[:near, None])
-        around = torch.cat([self.centers[:near] - sides[..., :2], self.centers[:near] + sides[..., 2:]], dim=2)
+        at_places, around = every.new_zeros(batch, 0, every.shape[3]), pixels.new_zeros(batch, 0, 4)
+        if self.training and config.dense_weight:
+            places = memory[:, : len(self.centers)]
+            sides = F.softplus(self.place_sides(places).float()) * (2 * self.strides[:, None])
+            around = torch.cat([self.centers - sides[..., :2], self.centers + sides[..., 2:]], dim=2)
+            at_places = self.place_classes(places).float()
         return QueryBoxes(
-            every[:, :, :num], pixels[:, :, :num], every[:, :, num:], pixels[:, :, num:],
-            self.place_classes(places).float(), around, column.present,
+            every[:, :, :num], pixels[:, :, :num], every[:, :, num:], pixels[:, :, num:], at_places, around,
+            column.present,
         )  # fmt: skip
 
     def _memory(self, fused: Fused) -> tuple[Float[Tensor, "batch memory channels"], Bool[Tensor, "batch memory"]]:
