@@ -13,6 +13,7 @@ from head_helpers import of
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn.functional import pad
 from torchvision.ops import generalized_box_iou
 
 from polysense.core.tokens import Fused, FusedColumn, PyramidLevel, Tokens
@@ -163,6 +164,18 @@ def test_the_moved_boxes_are_seen_by_nobody_else() -> None:
     torch.testing.assert_close(again.logits, with_truth.logits)
     assert not torch.allclose(again.noised_logits, with_truth.noised_logits)
     assert built.eval().read(fused, of(fused), truth_of(3)).noised_logits.shape[2] == 0
+
+
+def test_how_many_boxes_a_batch_is_padded_to_changes_nothing() -> None:
+    built, fused, truth = head(dropout=0.0).train(), rows([True, True]), truth_of(2)
+    padded = dataclasses.replace(
+        truth,
+        boxes=pad(truth.boxes, (0, 0, 0, 3)), originals=pad(truth.originals, (0, 0, 0, 3)),
+        labels=pad(truth.labels, (0, 3), value=-1), kinds=pad(truth.kinds, (0, 3)), areas=pad(truth.areas, (0, 3)),
+    )  # fmt: skip
+    one, other = (built.loss(built.read(fused, of(fused), each), each) for each in (truth, padded))
+    for name in one:
+        torch.testing.assert_close(one[name].total, other[name].total, msg=name)
 
 
 @pytest.mark.parametrize("settings", [{}, {"denoising": 0, "dense_weight": 0.0}])

@@ -194,15 +194,19 @@ class QueryDetectionHead(Head[QueryBoxes]):
         batch, num, config = len(memory), self._config.queries, self._config
         content = (self.content.weight + self.of_pooled(fused.pooled)[:, None]).expand(batch, -1, -1)
         boxes = self.anchors.sigmoid().expand(batch, -1, -1)
-        hidden = None
+        hidden = absent = None
         if self.training and truth is not None and config.denoising:
-            noised, moved = self._noised(BoxTruth.of(truth), context.keys)
+            truth = BoxTruth.of(truth)
+            noised, moved = self._noised(truth, context.keys)
             content, boxes = torch.cat([content, noised], dim=1), torch.cat([boxes, moved], dim=1)
             hidden = _groups_apart(num, noised.shape[1], config.denoising, content.device)
+            # Padding, of which a batch has more or less, is seen by nobody.
+            nothing = torch.zeros(batch, num, dtype=torch.bool, device=content.device)
+            absent = torch.cat([nothing, ~self._wanted(truth).repeat(1, config.denoising)], dim=1)
         logits, corners = [], []
         for layer, move in zip(self.layers, self.moves, strict=True):
             where = self.of_box(_waves(boxes.flatten(0, 1).reshape(-1, 2, 2), config.channels).flatten(1))
-            content = layer(content, where.view_as(content), memory, masked, hidden)
+            content = layer(content, where.view_as(content), memory, masked, hidden, absent)
             out = self.norm(content)
             boxes = (torch.logit(boxes.clamp(_SMALLEST, 1 - _SMALLEST)) + move(out)).sigmoid().float()
             logits.append(self.classes(out).float())
@@ -241,7 +245,9 @@ class QueryDetectionHead(Head[QueryBoxes]):
     ) -> tuple[Float[Tensor, "batch noised channels"], Float[Tensor, "batch noised 4"]]:
         """The true boxes, several times, moved by up to .4 of their sides; a fifth of the labels are others."""
         copies, num = self._config.denoising, truth.labels.shape[1]
-        draws = uniforms(keys, copies * num * 6, "denoising").reshape(len(keys), copies * num, 6)
+        # Box by box, so that a box has its draws however many the batch is padded to.
+        draws = uniforms(keys, num * copies * 6, "denoising").reshape(len(keys), num, copies, 6)
+        draws = draws.transpose(1, 2).reshape(len(keys), copies * num, 6)
         boxes, labels = self._fractions(truth.boxes).repeat(1, copies, 1), truth.labels.repeat(1, copies)
         center = boxes[..., :2] + 0.4 * (2 * draws[..., :2] - 1) * boxes[..., 2:] / 2
         sides = boxes[..., 2:] * (1 + 0.4 * (2 * draws[..., 2:4] - 1))
@@ -268,7 +274,7 @@ class QueryDetectionHead(Head[QueryBoxes]):
 
     def loss(self, output: QueryBoxes, truth: Truth, own: slice | None = None) -> dict[str, RowLoss]:
         truth, counts = BoxTruth.of(truth), self.count(truth)
-        wanted = truth.learned & (truth.labels < self.target.other) & output.seen[:, None]
+        wanted = self._wanted(truth) & output.seen[:, None]
         totals = {name: output.logits.new_zeros(len(wanted)) for name in counts}
         num_layers = output.logits.shape[1]
         for layer in range(num_layers):
@@ -288,10 +294,14 @@ class QueryDetectionHead(Head[QueryBoxes]):
     def count(self, truth: Truth) -> dict[str, Float[Tensor, " batch"]]:
         """Boxes; for the classes an image without any counts as one box, for there it learns that nothing is there."""
         truth = BoxTruth.of(truth)
-        num = (truth.learned & (truth.labels < self.target.other)).sum(dim=1).float()
+        num = self._wanted(truth).sum(dim=1).float()
         some = num.clamp(min=1) * truth.present
         every = {"quality": some, "distance": num, "giou": num, "denoising": num, "dense": some}
         return {name: every[name] for name in self.loss_weights}
+
+    def _wanted(self, truth: BoxTruth) -> Bool[Tensor, "batch boxes"]:
+        """The boxes that are to be found, of classes that are known."""
+        return truth.learned & (truth.labels < self.target.other)
 
     def _of_pairs(
         self, logits: Tensor, boxes: Tensor, truth: BoxTruth, queries: Int[Tensor, "batch boxes"]
@@ -366,10 +376,18 @@ class _Layer(nn.Module):
         )
 
     def forward(
-        self, x: Tensor, where: Tensor, memory: Tensor, masked: Tensor, hidden: Tensor | None
+        self,
+        x: Tensor,
+        where: Tensor,
+        memory: Tensor,
+        masked: Tensor,
+        hidden: Tensor | None,
+        absent: Tensor | None,
     ) -> Float[Tensor, "batch queries channels"]:
         queries = self.norms[0](x)
-        among, _ = self.among(queries + where, queries + where, queries, attn_mask=hidden, need_weights=False)
+        among, _ = self.among(
+            queries + where, queries + where, queries, attn_mask=hidden, key_padding_mask=absent, need_weights=False
+        )
         x = x + among
         there = ~masked.all(dim=1)  # a row with nothing to look at looks at zeros, which are then taken away
         seen, _ = self.to_memory(
