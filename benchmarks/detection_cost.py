@@ -219,7 +219,7 @@ def memory(counts: list[int]) -> list[dict[str, object]]:
             table = folder / f"{count}.jsonl"
             table.write_text("".join(json.dumps(row) + "\n" for row in rows[:count]), encoding="utf-8")
             command = [sys.executable, __file__, "--evaluate", str(run.folder / "bundle"), str(table)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
             results.append({"pictures": count, "peak_mib": int(done.stdout.split()[-1]) // 1024})
             print(json.dumps(results[-1]), flush=True)
     return results
