@@ -135,7 +135,7 @@ def test_some_columns_are_restored_from_all(table: Path) -> None:
     with pytest.raises(ColumnError, match="'nobody' can't be reconstructed"):
         api.new(table, ["nobody"], task="reconstruction")
     with pytest.raises(ConfigError, match="retrieval and reconstruction"):
-        api.new(table, ["photo"], task="generation")
+        api.new(table, None, task="generation")
 
 
 @pytest.mark.slow
