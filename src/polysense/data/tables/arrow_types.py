@@ -59,6 +59,7 @@ def from_arrow(table: Any, label: str, budget: TableBudget | None = None) -> Raw
     return RawFrame(pl.DataFrame(columns), frozenset(spelled))
 
 
+# What pyarrow and polars raise of types that they do not read is a NotImplementedError.
 _PYTHON_ERRORS = (ValueError, TypeError, OverflowError, KeyError, NotImplementedError, MemoryError)
 
 

@@ -261,7 +261,7 @@ def _explained(path: Path, what: str) -> Iterator[None]:
         LookupError,
         ValueError,
         OverflowError,
-        NotImplementedError,
+        NotImplementedError,  # what pyarrow and polars raise of types that they do not read
         MemoryError,
     ) as error:
         raise TableError(f"{path}: is not {what}, or is damaged: {first_line(error, 300)}") from None

@@ -37,6 +37,7 @@ from polysense.errors import ConfigError
 from polysense.nn.head import Head, HeadConfig
 from polysense.nn.layers.convolution import ResidualBlock
 from polysense.nn.layers.feature_pyramid import PyramidAttention, PyramidSkip, PyramidStep, as_map
+from polysense.nn.placed import require_fixed_grids, require_single_items
 from polysense.tasks.detection.assignment import assign
 from polysense.tasks.detection.record import DetectionTarget
 from polysense.tasks.detection.truth import BoxTruth
@@ -118,21 +119,13 @@ class DenseDetectionHead(Head[DenseBoxes]):
         self.reads_pyramids = (target.over,)
 
     def connect(self, columns: Sequence[Column]) -> None:
-        over = next((column for column in columns if column.name == self.target.over), None)
-        if over is None or over.multiple:
-            raise ConfigError(
-                f"model.heads.{self.target.name}: its boxes lie in column {self.target.over!r}, which "
-                + ("is no input" if over is None else "holds several items in a cell")
-            )
+        require_single_items(self.target, self.target.over, columns, "boxes lie in")
         self._attends = self._config.attention and len(columns) > 1
 
     def connect_pyramids(self, levels: Mapping[str, tuple[PyramidLevel, ...]]) -> None:
         config, channels = self._config, self._config.channels
         every = levels[self.target.over]
-        if any(level.grid is None or len(level.stride) != 2 for level in every):
-            raise ConfigError(
-                f"model.encoders.{self.target.over}: its feature maps have no fixed height and width, which boxes need"
-            )
+        require_fixed_grids(self.target.over, every, "boxes")
         least = config.finest_stride or max(_FINEST, math.ceil(max(self.target.size) / _PLACES_ALONG))
         chosen = [i for i, level in enumerate(every) if min(level.stride) >= least] or [len(every) - 1]
         self._levels = every[chosen[0] :]

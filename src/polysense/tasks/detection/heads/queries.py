@@ -33,6 +33,7 @@ from polysense.errors import ConfigError
 from polysense.nn.head import Head, HeadConfig
 from polysense.nn.layers.draws import uniforms
 from polysense.nn.layers.feature_pyramid import PyramidSkip, as_map
+from polysense.nn.placed import require_fixed_grids, require_single_items
 from polysense.tasks.detection.assignment import assign
 from polysense.tasks.detection.heads.dense import giou_loss, places_of
 from polysense.tasks.detection.hungarian import match_queries, matching_costs
@@ -149,19 +150,11 @@ class QueryDetectionHead(Head[QueryBoxes]):
             nn.init.constant_(layer.bias, -math.log((1 - _PRIOR) / _PRIOR))
 
     def connect(self, columns: Sequence[Column]) -> None:
-        over = next((column for column in columns if column.name == self.target.over), None)
-        if over is None or over.multiple:
-            raise ConfigError(
-                f"model.heads.{self.target.name}: its boxes lie in column {self.target.over!r}, which "
-                + ("is no input" if over is None else "holds several items in a cell")
-            )
+        require_single_items(self.target, self.target.over, columns, "boxes lie in")
 
     def connect_pyramids(self, levels: Mapping[str, tuple[PyramidLevel, ...]]) -> None:
         every = levels[self.target.over]
-        if any(level.grid is None or len(level.stride) != 2 for level in every):
-            raise ConfigError(
-                f"model.encoders.{self.target.over}: its feature maps have no fixed height and width, which boxes need"
-            )
+        require_fixed_grids(self.target.over, every, "boxes")
         first, total = len(every) - 1, math.prod(every[-1].grid or ())
         while first and total + math.prod(every[first - 1].grid or ()) <= _MOST_PLACES:
             first -= 1

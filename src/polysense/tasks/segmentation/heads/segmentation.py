@@ -33,6 +33,7 @@ from polysense.core.tokens import Fused, PyramidLevel
 from polysense.errors import ConfigError
 from polysense.nn.head import Head, HeadConfig
 from polysense.nn.layers.feature_pyramid import PyramidAttention, PyramidSkip, PyramidStep, as_map
+from polysense.nn.placed import require_fixed_grids, require_single_items
 from polysense.tasks.segmentation.record import SegmentationTarget
 
 __all__ = ["PixelLogits", "SegmentationHead", "SegmentationHeadConfig"]
@@ -108,20 +109,12 @@ class SegmentationHead(Head[PixelLogits]):
         nn.init.zeros_(self.blind[1].bias)  # type: ignore[arg-type]
 
     def connect(self, columns: Sequence[Column]) -> None:
-        over = next((column for column in columns if column.name == self.target.over), None)
-        if over is None or over.multiple:
-            raise ConfigError(
-                f"model.heads.{self.target.name}: its masks lie on column {self.target.over!r}, which "
-                + ("is no input" if over is None else "holds several items in a cell")
-            )
+        require_single_items(self.target, self.target.over, columns, "masks lie on")
         self._attends = self._config.attention and len(columns) > 1
 
     def connect_pyramids(self, levels: Mapping[str, tuple[PyramidLevel, ...]]) -> None:
         self._levels, channels = levels[self.target.over], self._config.channels
-        if any(level.grid is None or len(level.stride) != 2 for level in self._levels):
-            raise ConfigError(
-                f"model.encoders.{self.target.over}: its feature maps have no fixed height and width, which masks need"
-            )
+        require_fixed_grids(self.target.over, self._levels, "masks")
         self.tokens = nn.Conv2d(self._width, channels, 1, bias=False)
         self.skips = nn.ModuleList(PyramidSkip(level.width, channels) for level in self._levels)
         self.steps = nn.ModuleList(PyramidStep(channels, self._width) for _ in self._levels)
