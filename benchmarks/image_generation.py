@@ -13,7 +13,6 @@ images, and chance. Several strengths of guidance are tried with one generator.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -22,21 +21,9 @@ import numpy as np
 import polars as pl
 
 import polysense
-from polysense.bundle import Bundle
 from polysense.core.random import permutation
-from polysense.tasks.image_generation.heads.rectified_flow import RectifiedFlowHead
-
-__all__ = ["regenerating"]
 
 _VALIDATED = 200
-
-
-def regenerating(bundle: Bundle, **ways: Any) -> Bundle:
-    """The same generator of `image`, that generates in another way."""
-    head = bundle.model.head("image")
-    assert isinstance(head, RectifiedFlowHead)
-    other = head.regenerated(dataclasses.replace(head.config, **ways))
-    return dataclasses.replace(bundle, model=bundle.model.with_heads({"image": other}).eval())
 
 
 def digits_table(folder: Path, output: Path) -> pl.DataFrame:
@@ -100,7 +87,7 @@ def digits(arguments: argparse.Namespace) -> dict[str, Any]:
     true = judge_accuracy(judge, test)
     results = {"true images": true, "chance": 0.1}
     for guidance in arguments.guidance:
-        made = regenerating(generator, guidance=guidance).predict(test, keep=["label"])
+        made = generator.predict(test, keep=["label"], decoding=[f"head.guidance={guidance}"])
         path = output / f"made_{arguments.inputs}_{guidance:g}.csv"
         made.write(path)
         results[f"guidance {guidance:g}"] = judge_accuracy(judge, path)
@@ -130,7 +117,7 @@ def emoji(arguments: argparse.Namespace) -> dict[str, Any]:
         rows = table.filter(pl.col("split") == part)[: arguments.rows]
         results[part] = {"chance": 1 / len(rows), "true images": recall(judge, rows)}
         for guidance in arguments.guidance:
-            made = regenerating(generator, guidance=guidance).predict(rows, keep=["name"])
+            made = generator.predict(rows, keep=["name"], decoding=[f"head.guidance={guidance}"])
             path = output / f"made_{part}_{guidance:g}.csv"
             made.write(path)
             results[part][f"guidance {guidance:g}"] = recall(judge, path)

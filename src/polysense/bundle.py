@@ -35,7 +35,6 @@ from polysense.core.json import json_object, write_json
 from polysense.core.logs import get_logger, warn_of_each
 from polysense.core.offline import offline
 from polysense.core.packages import lacking, packages_of
-from polysense.core.prediction import as_arrays
 from polysense.core.registry import named
 from polysense.core.sample import Unreadable
 from polysense.core.schema import Schema
@@ -44,7 +43,7 @@ from polysense.core.version import VERSION
 from polysense.data.batches.blocks import PredictionConfig
 from polysense.data.batches.dataset import TableDataset
 from polysense.data.batches.loader import PredictLoader
-from polysense.data.exporting import Export, decoded_columns
+from polysense.data.exporting import Export
 from polysense.data.joins.fitted import joined_as_fitted
 from polysense.data.processor import Processor
 from polysense.data.recipe_paths import absolute_paths, relative_paths
@@ -58,6 +57,7 @@ from polysense.escaping import preformatted, visible
 from polysense.evaluation.audit.result import AuditResult
 from polysense.evaluation.explanation import ExplanationOptions, explain_rows, explained_choices
 from polysense.evaluation.explanation_result import RowExplanation
+from polysense.evaluation.windowed import target_columns
 from polysense.imputer import Imputer
 from polysense.nn.bundled import (
     bounded_build,
@@ -67,7 +67,8 @@ from polysense.nn.bundled import (
     require_sizes,
     weight_shapes,
 )
-from polysense.nn.decoding.options import DecodingOptions, changed
+from polysense.nn.decoding.options import DecodingOptions
+from polysense.nn.head_settings import changed_for_prediction
 from polysense.nn.model import MultimodalModel
 from polysense.nn.model_config import ModelConfig
 
@@ -221,27 +222,16 @@ class Bundle:
 
         Args:
             decoding: A type (`"beam"`), keys (`{"type": "sample", "temperature": 0.7}`), or overrides
-                (`["decoding.beam_size=8"]`, `["model.heads.caption.decoding=beam"]`). None changes nothing.
+                (`["decoding.beam_size=8"]`, `["model.heads.caption.decoding=beam"]`). Overrides can also set what
+                other heads let be changed after training: `["head.guidance=3"]`. None changes nothing.
 
         Raises:
-            ConfigError: No target is written token by token, or there is no such type, key or value.
+            ConfigError: No target is written token by token, or there is no such type, key, setting or value.
         """
         if decoding is None or decoding == []:
             return self
-        heads = self.model_config.heads
-        current = {name: head.strategy for name, head in heads.items() if head.strategy is not None}
-        if not current:
-            targets = ", ".join(f"{target.name} ({target.task})" for target in self.schema.targets)
-            raise ConfigError(f"decoding: this model generates no text; its targets are {targets}")
-        decodings = changed(current, decoding)
-        chosen = {name: heads[name].with_strategy(strategy) for name, strategy in decodings.items()}
-        redecoded = {name: self.model.head(name).redecoded(strategy) for name, strategy in decodings.items()}
-        return replace(
-            self,
-            model=self.model.with_heads(redecoded).eval(),
-            model_config=replace(self.model_config, heads={**heads, **chosen}),
-            folder=None,
-        )
+        model, config = changed_for_prediction(self.model, self.model_config, decoding)
+        return replace(self, model=model, model_config=config, folder=None)
 
     def with_blocks(self, *, block_size: int | None = None, exact: bool | None = None) -> Bundle:
         """The same model, weights shared, that computes rows in other blocks; nothing is trained again.
@@ -423,9 +413,8 @@ class Bundle:
         real, parts = batch.rows >= 0, list[tuple[Collection[str], Mapping[str, Any]]]()
         predictions = self.model.predict(batch.to(self.device))[0]
         for target in self.schema.targets:
-            outputs, processor = as_arrays(predictions[target.name], real), self.processor.targets[target.name]
-            exports = self.exports.get(target.name, ())
-            columns = decoded_columns(target, outputs, processor, table, batch.located(real), exports)
+            own, exports = predictions[target.name], self.exports.get(target.name, ())
+            columns = target_columns(self.model, target, own, self.processor, table, batch, exports)
             parts.append(({target.name, *target.columns}, columns))
         names, present = self.schema.names, batch.presence(self.schema.names)[real].tolist()
         facts: dict[str, Any] = {"no_input": [not any(row) for row in present]}

@@ -114,7 +114,7 @@ def test_wrong_decodings(bundle: Any) -> None:
         ({"type": "beam", "beam_size": 0}, "beam_size must be at least 1"),
         (["decoding.temperature=1"], "temperature"),
         (["training.epochs=3"], "a trained model's decoding alone can be changed"),
-        (["model.heads.weather.num_layers=3"], "a trained model's decoding alone can be changed"),
+        (["model.heads.weather.num_layers=3"], "beside the decoding of texts, nothing of this model's heads"),
         (["model.heads.caption.decoding=beam"], "a trained model's decoding alone can be changed"),
         ("answers", "ranks a list, and the target 'weather' has none"),
     ):

@@ -13,7 +13,7 @@ from typing import Any
 from polysense.config.codec import parse_yaml
 from polysense.errors import ConfigError
 
-__all__ = ["apply_overrides"]
+__all__ = ["apply_overrides", "split_override"]
 
 _MAX_PARTS = 50
 _PART = re.compile(r"\[([^\]]+)\]|([^.\[\]=]+)")
@@ -40,14 +40,8 @@ def apply_overrides(plain: dict[str, Any], overrides: Iterable[str]) -> dict[str
         ConfigError: An override has no `=`, or its path runs through something that has no keys.
     """
     for override in overrides:
-        match = _OVERRIDE.fullmatch(override)
-        if not match:
-            raise ConfigError(f"found {override!r} where an override is expected; write a.b.c=value")
-        path = match[1].strip()
-        parts = _split(path)
-        if len(parts) > _MAX_PARTS:
-            raise ConfigError(f"the override's path {path[:60]!r}... has {len(parts):,} parts; the longest key has few")
-        value = parse_yaml(match[2], f"override {path}")
+        parts, text = split_override(override)
+        value = parse_yaml(text, f"override {override.partition('=')[0].strip()}")
         here: Any = plain
         for depth, part in enumerate(parts[:-1]):
             key, below = _step(here, part, override)
@@ -65,6 +59,22 @@ def apply_overrides(plain: dict[str, Any], overrides: Iterable[str]) -> dict[str
             here.clear()
         here[key] = value
     return plain
+
+
+def split_override(override: str) -> tuple[list[str], str]:
+    """The keys on the way, and the value as YAML.
+
+    Raises:
+        ConfigError: It has no `=`, or its path can't be read.
+    """
+    match = _OVERRIDE.fullmatch(override)
+    if not match:
+        raise ConfigError(f"found {override!r} where an override is expected; write a.b.c=value")
+    path = match[1].strip()
+    parts = _split(path)
+    if len(parts) > _MAX_PARTS:
+        raise ConfigError(f"the override's path {path[:60]!r}... has {len(parts):,} parts; the longest key has few")
+    return parts, match[2]
 
 
 def _step(here: dict[str, Any] | list[Any], part: str, override: str) -> tuple[Any, Any]:

@@ -61,6 +61,8 @@ class HeadConfig(Family, family="head", homes=("nn.ensemble_head", "tasks.*.head
     """Whether its loss compares the rows of a batch with one another."""
     reads_features: ClassVar[bool] = False
     """Whether its head reads feature vectors in training too, so that they are made for every batch."""
+    prediction_settings: ClassVar[tuple[str, ...]] = ()
+    """Those that say how is predicted, not what was learned, and that can be changed after training."""
     framework: ClassVar[str] = ""
     """The library that loads the pretrained network that it is; "" of one trained from scratch."""
     steps_to_adapt: ClassVar[int | None] = None
@@ -118,8 +120,7 @@ class HeadConfig(Family, family="head", homes=("nn.ensemble_head", "tasks.*.head
         circumstances: Circumstances | None = None,
         cells: Iterable[object] = (),
     ) -> tuple[HeadConfig, str]:
-        """The head that this one stands for, and why; itself for no reason, unless it is one that is settled when a
-        training starts.
+        """The head that this one stands for, settled when a training starts, and why; mostly itself, for no reason.
 
         Args:
             encoders: Of the input columns, settled.
@@ -179,8 +180,7 @@ class BaseHead(nn.Module, Configured, ABC):
         mixes: Whether it can learn from rows that are mixed after the encoders: `read` asks for nothing but summaries,
             and the sum of the losses for two truths, each times its share, is one that makes sense.
         can_be_drawn: Whether its prediction is a distribution, drawn from where `RowContext.is_drawn`.
-        warm_up_epochs: Epochs of a cheap loss before the training, by which what leads into the head learns to say
-            something; 0: none.
+        warm_up_epochs: Epochs of a cheap loss before the training, which teaches what leads into the head; 0: none.
     """
 
     FORWARD_METHODS: ClassVar[tuple[str, ...]] = ("forward", "read", "loss", "predict", "brief", "score", "decoder")
@@ -209,10 +209,7 @@ class BaseHead(nn.Module, Configured, ABC):
         """
 
     def connect_pyramids(self, levels: Mapping[str, tuple[PyramidLevel, ...]]) -> None:
-        """Told once, after `connect`, what the pyramids of the columns in `reads_pyramids` are, from fine to coarse.
-
-        A head makes the layers here whose shape depends on it.
-        """
+        """Told once, after `connect`, what `reads_pyramids` are, from fine to coarse; it makes its layers."""
 
     def connect_features(self, sizes: Mapping[str, int]) -> None:
         """Told once, after `connect`, how many features each column in `reads_features` has; 0 where it has none."""
@@ -265,8 +262,7 @@ class BaseHead(nn.Module, Configured, ABC):
             fused: What is read.
             context: Of the rows; a prompt is among its inputs.
             max_new_tokens: How often it will be called at most.
-            use_cache: Whether to keep what is computed for the past, or to compute it anew for each token: slow, for
-                comparison.
+            use_cache: Whether to keep what is computed for the past; without, it is slow, for comparison.
         """
         raise AssertionError(f"{type(self).__name__} generates nothing token by token")
 
@@ -277,6 +273,10 @@ class BaseHead(nn.Module, Configured, ABC):
     def redecoded(self, strategy: DecodingConfig) -> BaseHead:
         """The same head, weights shared, that decodes in another way."""
         raise AssertionError(f"{type(self).__name__} generates nothing token by token")
+
+    def with_settings(self, config: HeadConfig) -> BaseHead:
+        """The same head, weights shared, that predicts by a config whose `prediction_settings` are others."""
+        raise AssertionError(f"{type(self).__name__} has no settings that can be changed after training")
 
     def compared(self, columns: Mapping[str, ColumnBatch]) -> dict[str, Tensor]:
         """Of a head that reconstructs: what a reconstruction is compared with, where that is not the cell itself."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from small_pictures import SHAPES, SMALL, write_pictures
 import polysense
 from polysense.bundle import Bundle
 from polysense.cli.app import main
-from polysense.tasks.image_generation.heads.rectified_flow import RectifiedFlowHead
+from polysense.errors import ConfigError
 from polysense.tasks.image_generation.target import ImageGenerationProcessor
 
 
@@ -93,18 +92,48 @@ def test_a_picture_is_a_function_of_seed_and_row(bundle: Bundle, folder: Path) -
 
 
 def test_guidance_makes_pictures_truer_to_their_rows(bundle: Bundle) -> None:
-    head, processor = bundle.model.head("picture"), bundle.processor.targets["picture"]
-    assert isinstance(head, RectifiedFlowHead)
+    processor = bundle.processor.targets["picture"]
     assert isinstance(processor, ImageGenerationProcessor)
     frame = pl.DataFrame({"shape": list(SHAPES) * 20, "size": [200.0] * 60})
     shares = []
     for guidance in (0.0, 1.0, 3.0):
-        other = head.regenerated(replace(head.config, guidance=guidance))
-        made = replace(bundle, model=bundle.model.with_heads({"picture": other}).eval()).predict(frame)
+        made = bundle.predict(frame, decoding=[f"head.guidance={guidance}"])
         pixels = np.stack([np.asarray(Image.open(BytesIO(file)))[None] for file in images(made)])
         shown = processor.training_images.classes_of(processor.features(pixels))
         shares.append(float(np.mean(shown == np.arange(60) % 3)))
     assert shares[0] < 0.6 < shares[1] <= shares[2]
+
+
+def test_generation_is_set_from_the_command_line(bundle: Bundle, folder: Path, tmp_path: Path) -> None:
+    pl.DataFrame({"shape": ["bar"], "size": [200.0]}).write_csv(tmp_path / "asked.csv")
+    command = ["predict", str(folder / "run"), str(tmp_path / "asked.csv"), "-o", str(tmp_path / "made.csv")]
+
+    def made(*settings: str) -> bytes:
+        assert main([*command, *settings]) == 0
+        (cell,) = pl.read_csv(tmp_path / "made.csv")["picture"]
+        return (tmp_path / cell).read_bytes()
+
+    assert made() == made("head.seed=0", "head.steps=6")
+    (expected,) = images(bundle.predict(tmp_path / "asked.csv", decoding=["model.heads.picture.seed=3"]))
+    assert made("head.seed=3") == expected != made()
+    with Image.open(BytesIO(made("head.guidance=0", "head.solver=heun", "head.steps=2"))) as image:
+        assert image.size == (8, 8)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("head.guidence=3", "no setting .* did you mean 'guidance'.* there are: guidance, solver, steps"),
+        ("head.channels=8", "no setting that can be changed after training"),
+        ("model.heads.painting.seed=1", "no such target; its targets are picture"),
+        ("head.steps=0", "steps"),
+        ("head.solver=runge", "euler"),
+        ("decoding=beam", "generates no text"),
+    ],
+)
+def test_settings_that_cant_be_changed(bundle: Bundle, setting: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        bundle.with_decoding([setting])
 
 
 def test_pictures_are_changed_within_a_mask(bundle: Bundle, folder: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from polysense.bundle import Bundle
 from polysense.cli.app import main
 from polysense.data.augmentation.augment import augment
 from polysense.data.batches.loader import PredictLoader
+from polysense.errors import ConfigError
 from polysense.modalities.image.augment import ImageTransformConfig
 
 
@@ -55,6 +56,35 @@ def test_it_learns_more_than_the_majority(run: Any) -> None:
         next(c for c in run.contributions.targets[0].columns if c.name == name) for name in ("photo", "note")
     )
     assert photo.shapley["log_loss"].low > max(note.shapley["log_loss"].value, 0.0)
+
+
+def test_large_pictures_are_read_by_windows(bundle: Bundle, folder: Path, tmp_path: Path) -> None:
+    """A picture put together from four: windows of their size, without overlap, say of each what it gets alone."""
+    parts = [np.array(Image.open(folder / f"photo_{i}.png").convert("RGB").resize((40, 32))) for i in range(4)]
+    large = np.concatenate([np.concatenate(parts[:2], axis=1), np.concatenate(parts[2:], axis=1)])
+
+    def png(pixels: np.ndarray) -> bytes:
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG")
+        return file.getvalue()
+
+    rows = [{"photo": cell, "note": None} for cell in [*map(png, [large, *parts]), None]]
+
+    def masks(*settings: str) -> list[Any]:
+        cells = bundle.predict(rows, decoding=list(settings)).frame["mask"]
+        return [None if cell is None else np.array(Image.open(io.BytesIO(cell["bytes"]))) for cell in cells]
+
+    whole, cut, smooth = masks(), masks("head.window=[32, 40]", "head.overlap=0"), masks("head.window=[32,40]")
+    assert [mask.shape for mask in cut[:5]] == [(64, 80), *[(32, 40)] * 4]
+    for before, after in zip(whole[1:5], cut[1:5], strict=True):
+        np.testing.assert_array_equal(before, after)
+    together = np.concatenate([np.concatenate(whole[1:3], axis=1), np.concatenate(whole[3:5], axis=1)])
+    assert (cut[0] == together).mean() > 0.97  # logits are interpolated, not the nearest class
+    assert whole[5] is cut[5] is None
+    assert (smooth[0] == together).mean() > (whole[0] == together).mean()
+    np.testing.assert_array_equal(masks("head.window=[64, 80]")[0], whole[0])
+    with pytest.raises(ConfigError, match="expected a height and a width"):
+        masks("head.window=[0, 4]")
 
 
 def test_masks_are_written_in_original_pixels(bundle: Bundle, folder: Path, tmp_path: Path) -> None:

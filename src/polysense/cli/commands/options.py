@@ -69,7 +69,8 @@ Decoding: TypeAlias = Annotated[
     typer.Argument(
         metavar="KEY=VALUE",
         help="Decoding strategy, if not the recipe's: decoding=beam decoding.beam_size=8, decoding=sample "
-        "decoding.temperature=0.7 decoding.num_texts=3, ... `polysense list decodings` lists all.",
+        "decoding.temperature=0.7 decoding.num_texts=3, ... `polysense list decodings` lists all. Likewise what "
+        "other heads let be changed after training: head.guidance=3 head.seed=1.",
     ),
 ]
 Device: TypeAlias = Annotated[

@@ -21,12 +21,14 @@ from polysense.config.limits import PositiveInt
 from polysense.core.geometry import Placement
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Requirements
+from polysense.core.windows import Window, Windows
 from polysense.data.cleaning import NUM_COUNTED
 from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, PlacedItem, TrainingCells
 from polysense.data.media.deep_pixels import DeepRange
 from polysense.data.media.pixels import Fit, Resize, common_size, moments
 from polysense.data.media.raster import MAX_PIXELS, ImageInfo, Upright, image_info, open_upright
 from polysense.data.media.sniff import file_kind
+from polysense.data.media.time_limit import within_limit
 from polysense.errors import ColumnError, DecodeError
 from polysense.modalities.image.record import ImageColumn, ImageRequirements
 
@@ -149,11 +151,42 @@ class ImageProcessor(ColumnProcessor):
     def _item(self, value: Any, source: SourceInfo, root: Path) -> PlacedItem:
         column, resize = self.column, self.resize()
         image, placement = self._scaled(value, root, resize, DeepRange(column.whole_range, column.float_range))
-        if image.mode == "RGB" and column.num_channels == 1:
+        return PlacedItem(self._pixels(image), placement)
+
+    def _pixels(self, image: Image.Image) -> np.ndarray:
+        """What the column's size shows of a scaled image, uint8 [channels, height, width]."""
+        if image.mode == "RGB" and self.column.num_channels == 1:
             image = image.convert("L")
         pixels = np.array(image)
-        values = resize.cropped(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
-        return PlacedItem(values, placement)
+        return self.resize().cropped(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
+
+    def cut(self, cell: object, root: Path, windows: Windows) -> list[tuple[np.ndarray, Window]]:
+        """The windows of a single large image, each as `transform` gives an image of that size, and where they lie;
+        none where it fits into one.
+
+        Raises:
+            DecodeError: It can't be read.
+        """
+        cell = self._read(cell)
+        value = cell[0] if isinstance(cell, list) and len(cell) == 1 else cell
+        column, resize = self.column, self.resize()
+        deep = DeepRange(column.whole_range, column.float_range)
+
+        def opened() -> Upright:
+            with _hinted(value, self.config.modality):
+                return open_upright(value, root, max_pixels=self.config.max_pixels, deep=deep)
+
+        upright: Upright = self.cleaner.media(within_limit(opened, value))
+        left, top, right, bottom = (round(edge) for edge in upright.box)
+        if value is None or not windows.cut((bottom - top, right - left)):
+            return []
+        results: list[tuple[np.ndarray, Window]] = []
+        for down, across, high, wide in windows.boxes((bottom - top, right - left)):
+            box = (left + across, top + down, left + across + wide, top + down + high)
+            item = self._pixels(resize.scaled(upright.image.crop(box)))
+            placement = Placement(resize.matrix(high, wide), (high, wide))
+            results.append((self.finished(item), Window(top + down, left + across, placement)))
+        return results
 
     def finished(self, item: np.ndarray) -> np.ndarray:
         """Pads with the training images' mean color; spreads one channel over as many as the column has."""

@@ -17,23 +17,27 @@ a large one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from polysense.config.limits import NonNegativeFloat, PositiveInt
+from polysense.config.limits import FractionBelowOne, NonNegativeFloat, PositiveInt
 from polysense.core.batch import Truth, ValueTruth
 from polysense.core.pytree import pytree_node
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Column, Target
 from polysense.core.tokens import Fused, PyramidLevel
+from polysense.core.windows import Window, Windows
 from polysense.errors import ConfigError
 from polysense.nn.head import Head, HeadConfig
 from polysense.nn.layers.feature_pyramid import PyramidAttention, PyramidSkip, PyramidStep, as_map
 from polysense.nn.placed import require_fixed_grids, require_single_items
+from polysense.tasks.segmentation.blending import blended_mask
 from polysense.tasks.segmentation.record import SegmentationTarget
 
 __all__ = ["PixelLogits", "SegmentationHead", "SegmentationHeadConfig"]
@@ -55,18 +59,27 @@ class SegmentationHeadConfig(HeadConfig):
         dice_weight: Weight of the Dice loss; the cross entropy has weight 1. 0 only logs it.
         class_weights: Of the cross entropy: "none"; "balanced": each class weighs as if all had as many pixels, a rare
             one at most ten times the average; or a weight per class name (others weigh 1).
+        window: (height, width), in a picture's own pixels, of the windows by which a larger picture is read at
+            prediction, each brought to the column's size; null reads it whole. Things look larger in a window than in a
+            whole picture, so train with crops (`crop_area` of the image's transform) or on pictures of that size.
+        overlap: The share of a window that its neighbor shows, too, at least.
     """
 
+    prediction_settings: ClassVar[tuple[str, ...]] = ("window", "overlap")
     tasks: ClassVar[frozenset[str]] = frozenset({"segmentation"})
     type: Literal["segmentation"] = "segmentation"
     channels: PositiveInt = 48
     attention: bool = True
     dice_weight: NonNegativeFloat = 1.0
     class_weights: Literal["none", "balanced"] | Mapping[str, float] = "none"
+    window: tuple[int, int] | None = None
+    overlap: FractionBelowOne = 0.25
 
     def __post_init__(self) -> None:
         if self.hidden:
             raise ConfigError("hidden: this head has no hidden layer before the output; set channels instead")
+        if self.window is not None and min(self.window) < 1:
+            raise ConfigError(f"window: found {list(self.window)}, expected a height and a width of at least 1 pixel")
 
     def build(self, target: Target, width: int) -> SegmentationHead:
         self.check(target)
@@ -192,7 +205,27 @@ class SegmentationHead(Head[PixelLogits]):
 
     def arrays(self, output: PixelLogits) -> dict[str, Tensor]:
         kind = torch.uint8 if self.target.void < 256 else torch.int16
-        return {"values": self._of_pixels(output).argmax(dim=1).to(kind)}
+        arrays = {"values": self._of_pixels(output).argmax(dim=1).to(kind)}
+        return arrays if self.windows is None else arrays | {"logits": output.values}
+
+    @property
+    def windows(self) -> Windows | None:
+        """See `nn.windowed.WindowedHead`."""
+        return None if self._config.window is None else Windows(self._config.window, self._config.overlap)
+
+    def blended(
+        self, outputs: Mapping[str, np.ndarray], windows: Sequence[Window], size: tuple[int, int]
+    ) -> dict[str, np.ndarray]:
+        """See `nn.windowed.WindowedHead`."""
+        stride = (self._levels[0].stride[0], self._levels[0].stride[1])
+        mask = blended_mask(outputs["logits"], windows, size, self.target.size, stride, self.target.void)
+        return {"values": mask[None].astype(self.target.dtype)}
+
+    def with_settings(self, config: HeadConfig) -> SegmentationHead:
+        other = copy(self)
+        assert isinstance(config, SegmentationHeadConfig)
+        other._config = config
+        return other
 
     def score(self, fused: Fused, context: RowContext, truth: Truth) -> dict[str, Tensor]:
         """The summed log probability of the true classes, how many pixels are right, and how many have a class."""
