@@ -54,6 +54,47 @@ def test_f1_is_that_of_distances_counted_one_by_one(truth: np.ndarray, predicted
         assert value == pytest.approx(2 * precision * recall / (precision + recall) if precision + recall else 0.0)
 
 
+@given(PLANES, PLANES)
+def test_bands_are_those_of_distances_counted_one_by_one(truth: np.ndarray, predicted: np.ndarray) -> None:
+    predicted = np.minimum(predicted, 2)
+    results = boundary_scores(TARGET, truth, predicted)
+    guess = np.where(truth == TARGET.void, TARGET.void, predicted)[0]
+    for index in range(3):
+        bands: list[set[tuple[int, ...]]] = []
+        if not outline(truth[0], index) and not outline(guess, index):  # it touches what is void at most
+            continue
+        for plane in (truth[0], guess):
+            others = [place for place in np.ndindex(plane.shape) if plane[place] not in (index, TARGET.void)]
+            bands.append(
+                {
+                    (y, x)
+                    for y, x in np.ndindex(plane.shape)
+                    if plane[y, x] == index and any(max(abs(y - b), abs(x - a)) <= 1 for b, a in others)
+                }
+            )
+        counts = [results[name][0, index] for name in ("band_truth", "band_predicted", "band_both")]
+        assert counts == [len(bands[0]), len(bands[1]), len(bands[0] & bands[1])]
+
+
+def test_boundary_iou_counts_what_lies_near_an_outline() -> None:
+    """Bands of 10 pixels (2% of 500) along an edge that is off by 5: of each class 5 of 15 are both."""
+    target = dataclasses.replace(TARGET, size=(300, 400))
+    truth = np.zeros((1, 300, 400), dtype=np.uint8)
+    truth[:, :, 200:] = 1
+    predicted = np.zeros_like(truth)
+    predicted[:, :, 205:] = 1
+    statistics = {
+        "present": np.ones(1, dtype=bool), "num_pixels": np.array([1]), **boundary_scores(target, truth, predicted),
+        **{name: np.ones((1, 3)) for name in ("truth", "predicted", "both")},
+    }  # fmt: skip
+    scores = SPEC.scorer(target, statistics)(np.ones((1, 1)))
+    assert scores["boundary_iou/sky"][0] == pytest.approx(5 / 15)
+    assert scores["boundary_iou"][0] == pytest.approx(1 / 3)
+    assert np.isnan(scores["boundary_iou/car"][0])
+    (baseline,) = SPEC.baselines(target).values()
+    assert SPEC.scorer(target, baseline(statistics))(np.ones((1, 1)))["boundary_iou"][0] == 0
+
+
 def test_the_tolerance_grows_with_the_image() -> None:
     target = dataclasses.replace(TARGET, size=(300, 400))
     truth = np.zeros((1, 300, 400), dtype=np.uint8)

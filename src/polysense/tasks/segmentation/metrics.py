@@ -49,6 +49,12 @@ def segmentation_metrics(target: SegmentationTarget) -> tuple[Metric, ...]:
             "Csurka et al., BMVC 2013",
             "no mask has an outline",
         ),
+        share(
+            "boundary_iou",
+            "Mean of the classes' boundary IoU: of their pixels within 2% of the image's diagonal of an outline.",
+            "Cheng et al., CVPR 2021",
+            "no mask has an outline",
+        ),
         share("pixel_accuracy", "Share of the pixels whose class is right.", "sklearn.metrics.accuracy_score", void),
         Metric(
             name="log_loss",
@@ -62,6 +68,8 @@ def segmentation_metrics(target: SegmentationTarget) -> tuple[Metric, ...]:
         metrics.append(share(f"iou/{name}", f"{name!r}: pixels that are both, by those that are either.", "", _ABSENT))
     for name in target.classes:
         metrics.append(share(f"boundary_f1/{name}", f"{name!r}: F1 of its outlines.", "", _NO_OUTLINE))
+    for name in target.classes:
+        metrics.append(share(f"boundary_iou/{name}", f"{name!r}: IoU of its pixels near outlines.", "", _NO_OUTLINE))
     for name in target.classes:
         metrics.append(share(f"dice/{name}", f"{name!r}: F1 of its pixels.", "", _ABSENT))
     return tuple(metrics)
@@ -105,6 +113,8 @@ class SegmentationScorer(Scorer):
         self._counts = [statistics[name][rows].astype(np.float64) for name in ("truth", "predicted", "both")]
         self._num_pixels = statistics["num_pixels"][rows].astype(np.float64)
         self._boundary_f1 = statistics["boundary_f1"][rows] if "boundary_f1" in statistics else None
+        bands = [statistics.get(name) for name in ("band_truth", "band_predicted", "band_both")]
+        self._bands = [band[rows].astype(np.float64) for band in bands if band is not None]
         self._likelihood = statistics["likelihood"][rows] if "likelihood" in statistics else None
 
     def __call__(self, weights: np.ndarray, *, rankings: bool = True) -> dict[str, np.ndarray]:
@@ -123,6 +133,12 @@ class SegmentationScorer(Scorer):
             outlines = ratio(weights @ np.where(known, self._boundary_f1, 0.0), weights @ known)
         scores["boundary_f1"] = _mean(outlines, np.isfinite(outlines))
         scores |= {f"boundary_f1/{name}": outlines[:, i] for i, name in enumerate(self._names)}
+        bands = np.full(iou.shape, np.nan)
+        if self._bands:
+            true_band, predicted_band, both_bands = (weights @ band for band in self._bands)
+            bands = ratio(both_bands, true_band + predicted_band - both_bands)
+        scores["boundary_iou"] = _mean(bands, np.isfinite(bands))
+        scores |= {f"boundary_iou/{name}": bands[:, i] for i, name in enumerate(self._names)}
         if self._likelihood is not None:
             scores["log_loss"] = -ratio(*(weights @ self._likelihood).T)
         scores |= {f"iou/{name}": iou[:, i] for i, name in enumerate(self._names)}

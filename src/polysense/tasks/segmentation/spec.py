@@ -137,7 +137,7 @@ class SegmentationSpec(RowSpec[SegmentationTarget]):
             headline="mean_iou",
             selection="mean_iou",
             finer="log_loss",
-            reported=("mean_iou", "mean_dice", "boundary_f1", "pixel_accuracy", "log_loss"),
+            reported=("mean_iou", "mean_dice", "boundary_f1", "boundary_iou", "pixel_accuracy", "log_loss"),
         )
 
     def scorer(self, target: SegmentationTarget, statistics: Statistics) -> Scorer:
@@ -156,6 +156,7 @@ class SegmentationSpec(RowSpec[SegmentationTarget]):
             rest = {name: values for name, values in statistics.items() if name != "mask"}
             if "has_boundary" in rest:  # what is of one class throughout has no outline
                 rest["boundary_f1"] = np.where(rest["has_boundary"], 0.0, np.nan)
+                rest |= {name: np.zeros_like(rest[name]) for name in ("band_predicted", "band_both") if name in rest}
             return {**rest, "predicted": predicted, "both": both, "likelihood": likelihood}
 
         return {"majority-class baseline": majority}
