@@ -386,13 +386,14 @@ class Bundle:
     ) -> Predictions:
         """Predicts a prepared table; arguments as in `predict`, but `kept`, which has the columns themselves."""
         self.model.eval()
+        dataset.with_features = dataset.with_features and self.model.reads_vectors
         frames, rows, unreadable = GrowingFrame(), list[np.ndarray](), list[Unreadable]()
         for batch in self.batches(dataset, batch_size=batch_size, progress=progress):
             rows.append(batch.rows[batch.rows >= 0].numpy())
             part = {name: series[rows[-1]] for name, series in (kept or {}).items()}
             # A row's number in what was read decides what is drawn, whichever part of it is predicted.
             numbered = batch.renumbered(dataset.table.rows)
-            frames.add(self._frame(numbered, dataset.table.select(rows[-1]), part))
+            frames.add(self._frame(numbered, dataset.table.view(rows[-1]), part))
             unreadable.extend(batch.unreadable)
         frame = frames.finish()
         if frame is None:

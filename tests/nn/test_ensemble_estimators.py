@@ -263,3 +263,47 @@ def test_what_can_not_be_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(ClassificationHead, "score_kind", None)
     with pytest.raises(ConfigError, match="'classification' takes no scores"):
         build()
+
+
+def _weighed(model: MultimodalModel, *names: str) -> EnsembleHead:
+    head = head_of(model)
+    head.fitted.copy_(torch.tensor([float(name in names) for name in head.weight_names]))
+    return head
+
+
+@pytest.mark.parametrize("task", TARGETS)
+def test_without_a_network_that_counts_none_is_computed(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _ = fitted(task)
+    batch = dataclasses.replace(rows(8, 2, task), truths={})
+    batch.columns["noise"].lengths[0] = 0
+    assert _weighed(model, "linear signal", "forest").vectors_read == NAMES
+    assert _weighed(model, "linear signal").read_alone == ("signal",)
+    (expected,) = model.predict(batch, tokens=model.encode(batch))
+    with monkeypatch.context() as patch:
+        patch.setattr(MultimodalModel, "encode", lambda *_: pytest.fail("a network was computed"))
+        (alone,) = model.predict(batch)
+    assert alone["label"].keys() == expected["label"].keys()
+    for name, value in expected["label"].items():
+        assert torch.equal(alone["label"][name], value)
+
+
+def test_a_row_that_no_estimator_reads_is_read_by_networks() -> None:
+    model, _ = fitted()
+    _weighed(model, "linear signal")
+    batch = dataclasses.replace(rows(4, 2), truths={})
+    batch.columns["signal"].lengths[1] = 0
+    (expected,) = model.predict(batch, tokens=model.encode(batch))
+    for name, value in model.predict(batch)[0]["label"].items():
+        assert torch.equal(value, expected["label"][name])
+
+
+def test_without_an_estimator_that_counts_no_features_are_read() -> None:
+    model, _ = fitted()
+    assert model.reads_vectors
+    assert _weighed(model, "signal", "all columns").read_alone == ()
+    assert not model.reads_vectors
+    batch = dataclasses.replace(rows(4, 2), truths={})
+    (expected,) = model.predict(batch)
+    columns = {name: dataclasses.replace(column, features=None) for name, column in batch.columns.items()}
+    for name, value in model.predict(dataclasses.replace(batch, columns=columns))[0]["label"].items():
+        assert torch.equal(value, expected["label"][name])

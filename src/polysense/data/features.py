@@ -204,17 +204,18 @@ class CellFeatures:
         Returns:
             float32 [features], finite.
         """
-        parts: list[np.ndarray] = []
+        vector = np.empty(len(self._mean), dtype=np.float32)
         start = 0
         for extractor in self._extractors:
             part = np.asarray(extractor.extract(cell, items), dtype=np.float64)
             here = slice(start, start + len(part))
-            part = np.where(np.isfinite(part), part, self._mean[here])  # which says nothing, as a constant does
+            if not (finite := np.isfinite(part)).all():
+                part = np.where(finite, part, self._mean[here])  # which says nothing, as a constant does
             if extractor.is_scaled:
                 part = compressed((part - self._mean[here]) * self._factor[here])
-            parts.append(part)
+            vector[here] = part
             start = here.stop
-        return np.concatenate(parts).astype(np.float32)
+        return vector
 
     def plain(self) -> dict[str, Any]:
         """Everything that `restored` needs, as plain values for JSON."""

@@ -38,6 +38,7 @@ from polysense.nn.estimators.base import Estimator, EstimatorConfig
 from polysense.nn.head import Head, HeadConfig, Logits, Space
 from polysense.nn.temperature import SubsetFactors, SubsetRows
 from polysense.nn.tempered_head import TemperedHead
+from polysense.nn.vectors_alone import VectorHead
 
 __all__ = ["EnsembleHead", "EnsembleHeadConfig", "Experts"]
 
@@ -130,7 +131,7 @@ class Experts:
     present: Bool[Tensor, "batch experts"]
 
 
-class EnsembleHead(Head[Experts]):
+class EnsembleHead(Head[Experts], VectorHead):
     """The experts and their weights.
 
     Attributes:
@@ -294,8 +295,7 @@ class EnsembleHead(Head[Experts]):
         if self._config.joint and used[len(self.columns)]:
             outputs.append(nothing)
             there.append(any_column)
-        estimators = zip(used[len(heads) :], self.named_estimators().values(), strict=True)
-        for output, estimated in self._estimated(fused, [each for counts, each in estimators if counts]):
+        for output, estimated in self._estimated(fused, self._used_estimators()):
             outputs.append(output)
             there.append(estimated)
         if not outputs:
@@ -304,6 +304,24 @@ class EnsembleHead(Head[Experts]):
         combined = self.inner.combine(outputs, weights, self._config.space)
         combined = _instead(combined, nothing, weights.sum(dim=1) > 0)
         return self.inner.arrays(self._divided(combined, fused))
+
+    @property
+    def vectors_read(self) -> tuple[str, ...]:
+        return self.reads_features if (used := self._used_estimators()) is None else _columns(used)
+
+    @property
+    def read_alone(self) -> tuple[str, ...]:
+        used = self._used_estimators()
+        if used is None or bool((self.fitted[: len(self.experts)] > 0).any()):
+            return ()
+        return _columns(used) if all(estimator.is_fitted for estimator in used) else ()
+
+    def _used_estimators(self) -> list[Estimator] | None:
+        """Those that have a weight in `predict`; None where it asks for all."""
+        if self._config.weights != "validation" or torch.compiler.is_compiling():
+            return None
+        used = (self.fitted[len(self.experts) :] > 0).tolist()
+        return [each for counts, each in zip(used, self.named_estimators().values(), strict=True) if counts]
 
     def _estimated(
         self, fused: Fused, estimators: Sequence[Estimator] | None = None
@@ -443,6 +461,10 @@ class EnsembleHead(Head[Experts]):
 
     def arrays(self, output: Experts) -> dict[str, Tensor]:
         return self.inner.arrays(output.combined)
+
+
+def _columns(estimators: Sequence[Estimator]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(column for estimator in estimators for column in estimator.columns))
 
 
 def _logits(combined: object) -> Logits:

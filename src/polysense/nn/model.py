@@ -28,6 +28,7 @@ from polysense.nn.losses import column_losses, loss_counts, loss_rows, loss_weig
 from polysense.nn.masking import excluding
 from polysense.nn.mixing import mix
 from polysense.nn.objectives.base import Objective, TrainingState, adapters_off
+from polysense.nn.vectors_alone import VectorHead, fused_vectors
 
 __all__ = ["MultimodalModel"]
 
@@ -151,6 +152,9 @@ class MultimodalModel(nn.Module):
             tokens: What `encode` gives for the batch, where that is known.
             draw: Whether heads that can be drawn are, by the batch's keys.
         """
+        whole = tokens is None and subsets is None and write and not draw
+        if whole and (alone := self._from_vectors(batch)) is not None:
+            return [alone]
         tokens, predictions = self.encode(batch) if tokens is None else tokens, list[dict[str, Prediction]]()
         for subset in [tuple(tokens)] if subsets is None else subsets:
             remaining = {n: t if n in subset else t.masked(torch.zeros_like(t.mask[:, 0])) for n, t in tokens.items()}
@@ -161,6 +165,24 @@ class MultimodalModel(nn.Module):
                 arrays = head.predict(*arguments) if write else head.brief(*arguments)
                 truth, arrays = head.truth(batch), with_prior(arrays, head.target, empty)
                 predictions[-1][name] = arrays | ({} if truth is None else head.score(*arguments, truth))
+        return predictions
+
+    @property
+    def reads_vectors(self) -> bool:
+        """Whether a prediction of it, as it stands, reads any cell's feature vector."""
+        heads = [h.vectors_read if isinstance(h, VectorHead) else h.reads_features for h in self.by_target().values()]
+        return any(heads) or any(encoder.reads_features for encoder in self.column_encoders.values())
+
+    def _from_vectors(self, batch: Batch) -> dict[str, Prediction] | None:
+        """The predictions of rows without truths whose heads read feature vectors alone; None where one does not."""
+        if batch.truths:
+            return None
+        empty, predictions = ~batch.presence(self.schema.names).any(dim=1), dict[str, Prediction]()
+        for name, head in self.by_target().items():
+            view = fused_vectors(head, head.excludes, batch, self.column_encoders, self.width)
+            if view is None:
+                return None
+            predictions[name] = with_prior(head.predict(view, self.context(batch, name)), head.target, empty)
         return predictions
 
     @prediction

@@ -80,6 +80,21 @@ def test_a_part_has_the_cells_of_a_copy(texts: list[str | None], data: st.DataOb
     assert sent.rows.tolist() == copied.rows.tolist()
 
 
+@given(texts=st.lists(CELLS, min_size=1, max_size=20), data=st.data())
+def test_cells_that_are_read_ahead_are_the_same(texts: list[str | None], data: st.DataObject) -> None:
+    table, ahead = _table(texts), _table(texts)
+    start = data.draw(st.integers(0, len(texts) - 1))
+    ahead.read_ahead(start, data.draw(st.integers(start + 1, len(texts))))
+    for name in table.names:
+        for i in range(len(table)):
+            for literal in (False, True):
+                assert ahead.cell(i, name, literal=literal) == table.cell(i, name, literal=literal)
+    part = table.select([len(texts) - 1])
+    part.read_ahead(0, 1)
+    assert part.cell(0, "t") == table.cell(len(texts) - 1, "t")
+    assert table.view(np.array([0])).cell(0, "t") == table.cell(0, "t")
+
+
 def test_a_table_is_made_of_a_frame() -> None:
     with pytest.raises(TypeError, match="frame"):
         Table(name="t", root=Path(), rows=np.arange(0))  # type: ignore[call-arg]

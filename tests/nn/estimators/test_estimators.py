@@ -468,3 +468,15 @@ def test_prediction_needs_no_scikit_learn() -> None:
     there = torch.ones(2, 2, dtype=torch.bool)
     expected = estimator({"a": torch.ones(2, 3), "b": torch.ones(2, 2)}, there).tolist()
     assert result.stdout.strip() == str(expected)
+
+
+def test_trees_that_are_put_anew_are_the_ones_that_are_walked() -> None:
+    features, estimators = {n: torch.from_numpy(v) for n, v in rows(0).features.items()}, []
+    for seed in (0, 1):
+        estimators.append(build("forest", "choice", num_trees=3))
+        estimators[-1].fit(rows(seed))
+    present = torch.ones(90, 2, dtype=torch.bool)
+    first, second = (each(features, present) for each in estimators)
+    assert not torch.equal(first, second)
+    estimators[0].load_state_dict(estimators[1].state_dict())
+    assert torch.equal(estimators[0](features, present), second)

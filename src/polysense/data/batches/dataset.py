@@ -200,6 +200,9 @@ class TableDataset:
 
     def __getitems__(self, indices: Sequence[int]) -> list[Sample]:
         """Several samples at once."""
+        start, stop = (indices[0], indices[-1] + 1) if len(indices) else (0, 0)
+        if start >= 0 and stop - start == len(indices) > 1 and list(indices) == list(range(start, stop)):
+            self.table.read_ahead(start, stop)
         return watched(lambda: [self[index] for index in indices])
 
     def __getstate__(self) -> dict[str, Any]:

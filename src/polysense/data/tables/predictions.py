@@ -123,4 +123,5 @@ def predictions_frame(
     columns = output_columns([*targets, *beside, ((), facts)])
     names, made = list(columns), sum(len(each) for _, each in targets)
     ahead = names[made : made + len(kept) + 1]
-    return polars.DataFrame(columns).select([ahead[-1], *ahead[:-1], *names[:made], *names[made + len(ahead) :]])
+    order = [ahead[-1], *ahead[:-1], *names[:made], *names[made + len(ahead) :]]
+    return polars.DataFrame({name: columns[name] for name in order})

@@ -31,6 +31,29 @@ _LISTED_ROWS = 100_000  # whose cells are a list
 _CELLS_AT_ONCE, _FILES_AT_ONCE = 16_384, 64  # of a longer column, which may hold whole files
 
 
+class _Ahead:
+    """Cells of some rows of a frame, a column at a time, without polars' thread pool.
+
+    Args:
+        start: The first row.
+        stop: The one after the last.
+    """
+
+    def __init__(self, start: int, stop: int) -> None:
+        self.start, self.stop = start, stop
+        self._columns: dict[str, list[object] | None] = {}
+
+    def value(self, held: FrameRows, i: int, column: str) -> object:
+        """The cell of a row as the frame has it; read alone where cells are lists or files."""
+        if column not in self._columns:
+            series = held.frame.get_column(column)
+            kind = series.dtype
+            is_flat = not (kind.is_nested() or kind == pl.Binary)
+            self._columns[column] = series[self.start : self.stop].to_list() if is_flat else None
+        values = self._columns[column]
+        return held.value(i, column) if values is None else values[i - self.start]
+
+
 class _Frame:
     """A table's frame, which it is made with; of a part of a large table, a copy that is made when it is asked for."""
 
@@ -162,8 +185,19 @@ class Table:
             imputed = self.imputations.cells[column].get(int(self.rows[i]))
             if imputed is not None:
                 return imputed
-        value = self.held.value(i, column)
+        ahead: _Ahead | None = vars(self).get("ahead")
+        if ahead is not None and ahead.start <= i < ahead.stop:
+            value = ahead.value(self.held, i, column)
+        else:
+            value = self.held.value(i, column)
         return clean(value.to_list() if isinstance(value, pl.Series) else value, literal, column in self.spelled)
+
+    def read_ahead(self, start: int, stop: int) -> None:
+        """Has `cell` read the cells of some rows a column at a time, once it is asked for one of them.
+
+        One by one they take several times as long. Files and lists, and parts of a table, are read as before.
+        """
+        vars(self)["ahead"] = None if self.held.positions is not None else _Ahead(start, stop)
 
     def cells(self, column: str, *, literal: bool = False) -> Sequence[object]:
         """All cells of a column; equal to `cell` on each position, much faster. A list, unless the table has more than
@@ -206,6 +240,10 @@ class Table:
         """Where the cell at position i comes from."""
         key = str(self.held.value(i, self.key)) if self.key is not None and self.has(self.key) else None
         return SourceInfo(table=self.name, row=int(self.rows[i]), column=column, file=file, key=key)
+
+    def view(self, positions: np.ndarray) -> Table:
+        """As `select`, but none of the cells is copied: for a few cells, while this table is there anyway."""
+        return self.changed(frame=self.held.take(positions), rows=self.rows[positions])
 
     def select(self, positions: Sequence[int] | np.ndarray) -> Table:
         """Some of the rows, in that order; they keep their original indices."""

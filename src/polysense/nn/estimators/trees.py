@@ -76,11 +76,12 @@ class TreeEstimator(Estimator):
     leaf: Tensor
     value: Tensor
     depth: int = 0
+    _known_children: tuple[Tensor, Tensor, Tensor] | None = None
 
     def leaves(self, design: Float[Tensor, "batch inputs"]) -> Float[Tensor, "batch trees values"]:
         """The value of the leaf that each row reaches in each tree."""
         # 32-bit indices of flat tensors: on a processor they take 0.4 times as long as gathers by 64-bit ones.
-        children = torch.stack([self.right, self.left], dim=1).flatten()
+        children = self._children()
         rows, inputs = design.shape
         starts = torch.arange(0, rows * inputs, max(inputs, 1), device=design.device)
         place = starts.int() if rows * inputs < 2**31 else starts
@@ -93,6 +94,16 @@ class TreeEstimator(Estimator):
                 goes_left = goes_left | (values.isnan() & self.missing_left.index_select(0, node))
             node = children.index_select(0, 2 * node + goes_left)
         return self.value[self.leaf.index_select(0, node).long()].view(rows, len(self.roots), self.value.shape[1])
+
+    def _children(self) -> Int[Tensor, " twice_nodes"]:
+        """Of each node the right child, then the left one. Made once: trees of a large table have millions of nodes,
+        and copying these for every block of rows takes longer than the walk."""
+        known = self._known_children
+        if torch.compiler.is_compiling() or known is None or known[0] is not self.left or known[1] is not self.right:
+            known = self.left, self.right, torch.stack([self.right, self.left], dim=1).flatten()
+            if not torch.compiler.is_compiling():
+                self._known_children = known
+        return known[2]
 
     def put_trees(self, trees: Sequence[Nodes], **others: np.ndarray) -> None:
         """Sets the buffers of the trees."""
