@@ -178,6 +178,9 @@ def measure_shots(
         for method in methods:
             right: dict[str, list[np.ndarray]] = {}
             for name in train:
+                if name != TRAINED and TRAINED in right and _are_alike(pool[name], pool[TRAINED]):
+                    right[name] = right[TRAINED]  # read off without any encoder
+                    continue
                 for rows in draws:
                     guesses = classify(
                         method,
@@ -191,6 +194,10 @@ def measure_shots(
             for name, result in right.items():
                 scores.append(_score(name, method, count, result, right.get(RANDOM), test_labels, seed))
     return tuple(scores)
+
+
+def _are_alike(first: np.ndarray, second: np.ndarray) -> bool:
+    return first.shape == second.shape and bool((first == second).all())
 
 
 def _score(

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from polysense.core.random import generator
 from polysense.evaluation.synthesis.gan import _Discriminator, generate
+from polysense.modalities.audio.features.log_mel import LogMelConfig, LogMelExtractor
+from polysense.modalities.audio.record import AudioColumn
 
 
 def blobs(counts: tuple[int, ...], seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -54,3 +57,21 @@ def test_the_discriminators_slope_is_bounded() -> None:
         slopes = (judge(first, classes) - judge(second, classes)).abs() / (first - second).norm(dim=1)
     # 1 for the path to "real", and at most 1 for the class's vector.
     assert float(slopes.max()) <= 2.0 + 1e-3
+
+
+def test_log_mel_spectrograms_of_a_rare_sound() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    extractor = LogMelExtractor(LogMelConfig(num_spans=4, num_mels=8), AudioColumn(name="x", sample_rate=8000))
+
+    def sounds(counts: tuple[int, int], seed: int) -> tuple[np.ndarray, np.ndarray]:
+        draws, labels = generator(seed), np.repeat([0, 1], counts)
+        tones = [np.sin(2 * np.pi * (300, 1900)[label] * np.arange(1600) / 8000) for label in labels]
+        waves = [3000 * tone + 800 * draws.standard_normal(1600) for tone in tones]
+        return np.stack([extractor.extract_item(wave.astype(np.int16)) for wave in waves]), labels
+
+    (train, labels), (test, truth) = sounds((60, 6), 0), sounds((30, 30), 1)
+    requested = np.repeat([0, 1], 40)
+    made = generate(train, labels, requested, seed=0, steps=100)
+    assert made.shape == (80, 32)
+    assert LogisticRegression().fit(made, requested).score(test, truth) > 0.9

@@ -162,6 +162,16 @@ def test_a_row_s_features_are_its_own_and_absent_columns_are_masked(run: polysen
     np.testing.assert_array_equal(of_x, without)
 
 
+def test_feature_vectors_need_no_encoder(run: polysense.Run, table: Path) -> None:
+    result = few(run, table, features_of="vectors", shots=[4], methods=["linear_probe"]).measured
+    trained, random = result.scores
+    assert trained.accuracy.value == random.accuracy.value > 0.5
+    assert trained.gain.value == 0
+    assert "without an encoder" in result.features
+    with pytest.raises(ConfigError, match="is no input column"):
+        few(run, table, features_of="vectors", columns=["label"])
+
+
 def test_the_random_encoder_has_the_shape_and_nothing_of_the_training(run: polysense.Run) -> None:
     bundle = polysense.load(run.folder)
     before = torch.random.get_rng_state()

@@ -41,7 +41,7 @@ def fewshot(
             metavar="KIND",
             help="Features to use: space (embeddings of the joint space), code (of a reconstruction model), "
             "fused (the summary of all columns), tokens (the mean of each encoder's); auto: the first of these "
-            "that there is.",
+            "that there is. vectors: what data.features makes of cells, without an encoder.",
         ),
     ] = "auto",
     test: Annotated[

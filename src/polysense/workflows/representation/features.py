@@ -24,13 +24,14 @@ from polysense.workflows.representation.embed import read_rows, reconstructed_fr
 
 __all__ = ["FeatureKind", "Features", "choose_features", "features", "random_model"]
 
-FeatureKind: TypeAlias = Literal["space", "code", "fused", "tokens"]
+FeatureKind: TypeAlias = Literal["space", "code", "fused", "tokens", "vectors"]
 
 _MEANINGS: dict[FeatureKind, str] = {
     "space": "embeddings of the joint space, averaged over the row's columns",
     "code": "the code of the reconstruction",
     "fused": "the summary of the fused columns",
     "tokens": "the mean of each encoder's own tokens, concatenated over the columns",
+    "vectors": "what preprocessing makes of cells without an encoder, one column's vector beside the other's",
 }
 
 
@@ -39,7 +40,7 @@ class Features:
     """What is read off a model.
 
     Attributes:
-        kind: "space", "code", "fused" or "tokens".
+        kind: "space", "code", "fused", "tokens" or "vectors".
         columns: Of which input columns.
         description: In words.
     """
@@ -73,11 +74,19 @@ def choose_features(bundle: Bundle, kind: str = "auto", columns: Sequence[str] |
         )
     best: FeatureKind = "space" if space is not None else "code" if code is not None else "fused"
     chosen = next((one for one in get_args(FeatureKind) if one == kind), best)
+    made = tuple(column.name for column in bundle.schema if column.num_features)
+    if chosen == "vectors" and not made:
+        raise ConfigError(
+            "features: no column of the model has a feature vector; expected another kind, or train with data.features"
+        )
+    if chosen == "vectors":
+        names = made
     known = space.members if space is not None and chosen == "space" else names
     chosen_columns = tuple(dict.fromkeys(columns)) if columns else known
     if unknown := [name for name in chosen_columns if name not in known]:
-        where = (
-            "is not in the joint embedding space" if chosen == "space" and unknown[0] in names else "is no input column"
+        is_input = unknown[0] in bundle.schema.names
+        where = {"space": "is not in the joint embedding space", "vectors": "has no feature vector"}.get(
+            chosen if is_input else "", "is no input column"
         )
         raise ConfigError(f"columns: {unknown[0]!r} {where}; there are: {', '.join(known)}")
     return Features(
@@ -110,6 +119,8 @@ def features(
 
     def read(batch: Batch) -> dict[int, torch.Tensor]:
         batch = batch.only(requested.columns)
+        if requested.kind == "vectors":
+            return dict.fromkeys(range(len(models)), _vectors(batch, requested.columns))
         if requested.kind == "tokens":
             return {i: _tokens(model, batch, requested.columns) for i, model in enumerate(models)}
         return {i: row_vectors(model, batch, target)[None] for i, model in enumerate(models)}
@@ -123,6 +134,16 @@ def _tokens(model: MultimodalModel, batch: Batch, columns: Sequence[str]) -> tor
     tokens = model.encode(batch)
     absent = {name: ~batch.columns[name].present[:, None] for name in columns}
     return torch.cat([tokens[name].mean().float().masked_fill(absent[name], torch.nan) for name in columns], dim=1)
+
+
+def _vectors(batch: Batch, columns: Sequence[str]) -> torch.Tensor:
+    """The cells' feature vectors, one column's beside the other's."""
+    parts = []
+    for name in columns:
+        column = batch.columns[name]
+        assert column.features is not None, f"the rows of {name!r} lack their feature vectors"
+        parts.append(column.features.float().masked_fill(~column.present[:, None], torch.nan))
+    return torch.cat(parts, dim=1)
 
 
 def random_model(bundle: Bundle, seed: int) -> MultimodalModel:

@@ -113,7 +113,8 @@ def fewshot(
             "smote_probe", "smote_only", "gan_probe", "gan_only".
         features_of: "space": embeddings in the joint embedding space, "code": what columns are reconstructed from,
             "fused": the summary of all columns,
-            "tokens": the mean of each encoder's tokens; "auto": the first of these that there is.
+            "tokens": the mean of each encoder's tokens; "auto": the first of these that there is; "vectors": what
+            `data.features` makes of cells without an encoder.
         test: A table to test on, where the labeled rows may be any of `source`.
         root: The folder that media paths are relative to; by default the table's own.
         seed: Of the draws and of the random encoder.

@@ -8,6 +8,7 @@ import scipy.fft
 import torch
 
 from polysense.data.features import FeatureConfig, ItemFeatureExtractor
+from polysense.modalities.audio.features.log_mel import LogMelConfig
 from polysense.modalities.audio.features.log_mel_statistics import LogMelStatisticsConfig
 from polysense.modalities.audio.features.mfcc_statistics import (
     MfccStatisticsConfig,
@@ -19,7 +20,9 @@ from polysense.modalities.audio.features.spectral_shape import SpectralShapeConf
 from polysense.modalities.audio.record import AudioColumn
 from polysense.nn.layers import spectrogram
 
-CONFIGS: list[FeatureConfig] = [LogMelStatisticsConfig(), MfccStatisticsConfig(), SpectralShapeConfig()]
+CONFIGS: list[FeatureConfig] = [
+    LogMelConfig(), LogMelStatisticsConfig(), MfccStatisticsConfig(), SpectralShapeConfig()
+]  # fmt: skip
 
 
 def made(config: FeatureConfig, rate: int = 8000) -> ItemFeatureExtractor:
@@ -138,3 +141,13 @@ def test_a_clips_vector_is_its_own(config: FeatureConfig) -> None:
 def test_more_coefficients_than_bands() -> None:
     with pytest.raises(ValueError, match="at most num_mels"):
         MfccStatisticsConfig(num_coefficients=30, num_mels=20)
+
+
+@pytest.mark.parametrize("length", [1, 79, 700, 5003])
+def test_a_spectrogram_has_one_size_whatever_the_clips_length(length: int) -> None:
+    waveform = noise(length)
+    grid = made(LogMelConfig(num_spans=6, num_mels=5)).extract_item(waveform).reshape(6, 5)
+    frames = log_mel(spectra(waveform, 8000), 5)
+    for span in range(6):
+        low, high = span * len(frames) // 6, max(-(-(span + 1) * len(frames) // 6), span * len(frames) // 6 + 1)
+        np.testing.assert_array_equal(grid[span], frames[low:high].mean(axis=0))
