@@ -385,8 +385,7 @@ class Bundle:
         progress: Callable[[int, int], None] | None = None,
     ) -> Predictions:
         """Predicts a prepared table; arguments as in `predict`, but `kept`, which has the columns themselves."""
-        self.model.eval()
-        dataset.with_features = dataset.with_features and self.model.reads_vectors
+        dataset.with_features &= self.model.eval().reads_vectors
         frames, rows, unreadable = GrowingFrame(), list[np.ndarray](), list[Unreadable]()
         for batch in self.batches(dataset, batch_size=batch_size, progress=progress):
             rows.append(batch.rows[batch.rows >= 0].numpy())

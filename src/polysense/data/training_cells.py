@@ -147,7 +147,14 @@ def length_limit(lengths: Sequence[int] | Sequence[float], least: int) -> int:
 
 
 def cut_warning(
-    lengths: Sequence[int] | Sequence[float], limit: int | None, setting: str, unit: str, per_unit: int = 1
+    lengths: Sequence[int] | Sequence[float],
+    limit: int | None,
+    setting: str,
+    unit: str,
+    per_unit: int = 1,
+    *,
+    is_sample: bool = False,
+    num_short: int | None = None,
 ) -> tuple[str, ...]:
     """A warning of items that are cut, with how many and how much of them; none where none is.
 
@@ -157,15 +164,20 @@ def cut_warning(
         setting: The name of the setting that says otherwise.
         unit: What lengths are told in, in the plural: tokens, seconds.
         per_unit: Of the lengths' own units.
+        is_sample: Whether there are training items that were not looked at.
+        num_short: Of training items whose lengths are not known, but that are too short to be cut; None: there are
+            none, and the share of all that is lost is told.
     """
     over = [length for length in lengths if limit is not None and length > limit]
     if not over or limit is None:
         return ()
-    lost = sum(length - limit for length in over) / sum(lengths)
+    lost = sum(length - limit for length in over)
     whose = "is" if len(over) == 1 else "are"
+    items = f"{len(lengths) + (num_short or 0):,} training items{' that were looked at' if is_sample else ''}"
+    share = f"{max(lost / sum(lengths), 0.0001):.2%} of all" if num_short is None else f"{lost / per_unit:,.6g}"
     return (
-        f"{len(over):,} of the {len(lengths):,} training items that were looked at {whose} cut to {limit / per_unit:g} "
-        f"{unit} ({setting}), the longest of {max(over) / per_unit:g}; with them {max(lost, 0.0001):.2%} of all {unit}",
+        f"{len(over):,} of the {items} {whose} cut to {limit / per_unit:g} {unit} ({setting}), the longest of "
+        f"{max(over) / per_unit:g}; with them {share} {unit}",
     )
 
 

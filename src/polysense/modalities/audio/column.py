@@ -91,7 +91,9 @@ class AudioProcessor(ColumnProcessor):
             self.max_samples = length_limit(lengths, _FEWEST_SECONDS * rate)
         else:
             self.max_samples = None if limit is None else math.ceil(limit * rate)
-        self.warnings = cut_warning(lengths, self.max_samples, "max_seconds", "seconds", rate)
+        self.warnings = cut_warning(
+            lengths, self.max_samples, "max_seconds", "seconds", rate, is_sample=len(cells.present) > NUM_SAMPLED
+        )
         self.cleaner.count_media(
             lambda: cells.read(
                 self.name,

@@ -116,7 +116,9 @@ class SeriesProcessor(ColumnProcessor):
         limit = self.config.max_steps
         lengths = [len(part) for part in parts]
         self.max_steps = length_limit(lengths, _FEWEST_STEPS) if limit == "auto" else limit
-        self.warnings += cut_warning(lengths, self.max_steps, "max_steps", "steps")
+        self.warnings += cut_warning(
+            lengths, self.max_steps, "max_steps", "steps", is_sample=len(cells.present) > NUM_SAMPLED
+        )
         rates = [one.steps_per_second for one in series if one.steps_per_second is not None]
         return SeriesColumn(
             name=self.name,

@@ -38,7 +38,7 @@ from polysense.core.schema import Requirements
 from polysense.data.column import NUM_SAMPLED, ColumnConfig, ColumnProcessor, TrainingCells, length_limit
 from polysense.data.pretrained_tokenizer import encode_text, fast_tokenizer
 from polysense.data.training_cells import cut_warning
-from polysense.errors import ColumnError
+from polysense.errors import ColumnError, DecodeError
 from polysense.modalities.text.reading import read_text
 from polysense.modalities.text.record import TextColumn, TextRequirements
 
@@ -60,6 +60,8 @@ _MAX_TRAINING_TEXTS = 50_000  # about 2 s of training; more changes the merges h
 
 _FEWEST_TOKENS = 256
 _FEWEST_CHARACTERS, _MOST_CHARACTERS = 100_000, 200  # that are looked at for a text that is cut; per token
+_MOST_LONG = 5_000  # texts whose tokens are counted to say how many are cut: about a second
+_MOST_NORMALIZED, _MOST_ADDED = 18, 8  # characters that normalization makes of one; tokens that begin and end a text
 _SPACELESS = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 _LETTER = rf"[\p{{L}}\p{{N}}\p{{M}}_\u200c\u200d&&[^{_SPACELESS}]]"
 _WORD = (
@@ -194,13 +196,12 @@ class TextProcessor(ColumnProcessor):
         self._use(tokenizer)
         self._cuts = []
         encoded = cells.read(self.name, "texts", self._ids, NUM_SAMPLED)
-        if self._cuts:  # how long they are was not looked at
-            cut = f"{len(self._cuts):,} of the {len(encoded):,} training items that were looked at"
-            self.warnings = (f"{cut} are cut to {self.max_tokens} tokens",)
-        if stated == "auto":
-            auto = length_limit([len(ids) for ids in encoded], _FEWEST_TOKENS)
+        auto = length_limit([len(ids) for ids in encoded], _FEWEST_TOKENS) if stated == "auto" else None
+        if self.max_tokens is not None:
+            self.warnings = self._counted_cuts(cells, len(encoded))
+        if auto is not None:
             if self.max_tokens is None:
-                self.warnings = cut_warning([len(ids) for ids in encoded], auto, "max_tokens", "tokens")
+                self.warnings = self._cut_warning(cells, auto, [len(ids) for ids in encoded])
             if self.max_tokens is None or auto < self.max_tokens:
                 self.max_tokens = auto
                 self._use(tokenizer)
@@ -224,6 +225,28 @@ class TextProcessor(ColumnProcessor):
             frequencies = tuple((counts / max(num_documents, 1)).tolist())
             fitted = dataclasses.replace(fitted, document_frequencies=frequencies, num_documents=num_documents)
         return fitted
+
+    def _cut_warning(self, cells: TrainingCells, limit: int, lengths: list[int]) -> tuple[str, ...]:
+        """Of all training texts, where no more than some thousands can be over the limit; else of those of the sample,
+        whose lengths are given. Texts are not cut yet."""
+        long, num = _long_texts(cells, limit)
+        if long is None:
+            return cut_warning(lengths, limit, "max_tokens", "tokens", is_sample=len(cells.present) > NUM_SAMPLED)
+        measured = [len(encode_text(self.tokenizer, text).ids) for text in long]
+        return cut_warning(measured, limit, "max_tokens", "tokens", num_short=num - len(long))
+
+    def _counted_cuts(self, cells: TrainingCells, num_sampled: int) -> tuple[str, ...]:
+        """Likewise where texts are cut already, and how long they are is not looked at."""
+        assert self.max_tokens is not None
+        long, num = _long_texts(cells, self.max_tokens)
+        if long is None:
+            cuts, items = len(self._cuts), f"{num_sampled:,} training items that were looked at"
+        else:
+            cuts = sum(bool(encode_text(self.tokenizer, text).overflowing) for text in long)
+            items = f"{num:,} training items"
+        if not cuts:
+            return ()
+        return (f"{cuts:,} of the {items} {'is' if cuts == 1 else 'are'} cut to {self.max_tokens} tokens",)
 
     def _ids(self, cell: Any, source: SourceInfo) -> list[int]:
         return self._encode(read_text(cell), source)
@@ -312,6 +335,25 @@ class TextProcessor(ColumnProcessor):
     def _restore(self, state: Mapping[str, Any], folder: Path) -> None:
         self.max_tokens, self._encoders_limit = state["max_tokens"], self.column.max_length
         self._use(_from_text((folder / _FILE).read_text(encoding="utf-8"), folder / _FILE))
+
+
+def _long_texts(cells: TrainingCells, limit: int) -> tuple[list[str] | None, int]:
+    """The training texts that may have more tokens than a limit, None where they are many, and how many texts there
+    are. A token stands for a character at least, once the text is normalized."""
+    long, num = list[str](), 0
+    for value in cells.values():
+        try:
+            text = read_text(value)
+        except DecodeError:
+            continue  # listed when its row is read
+        if not text.strip():
+            continue
+        num += 1
+        if len(text) * (1 if text.isascii() else _MOST_NORMALIZED) + _MOST_ADDED > limit:
+            long.append(text)
+            if len(long) > _MOST_LONG:
+                return None, num
+    return long, num
 
 
 def join_words(words: list[Any]) -> list[str]:

@@ -160,29 +160,24 @@ class Estimator(nn.Module, Configured, ABC):
             Scores of each row by an estimator that was fitted without its fold; NaN in rows without a column, and where
             there is one row only. Where no row has a column it stays unfitted.
         """
-        known = [
-            np.where(rows.present[:, i : i + 1], np.asarray(rows.features[name], dtype=np.float64), np.nan)
-            for i, name in enumerate(self.columns)
-        ]
-        values = np.concatenate(known, axis=1)
-        finite = np.isfinite(values)
-        total = np.where(finite, values, 0.0).sum(axis=0)
-        mean = (total / np.maximum(finite.sum(axis=0), 1)).astype(np.float32).astype(np.float64)
-        self.mean.copy_(torch.from_numpy(mean))
-        features = {name: torch.from_numpy(np.asarray(rows.features[name])) for name in self.columns}
-        design = self.design(features, torch.from_numpy(rows.present)).cpu().numpy()
+        means = [_means(rows.features[name], rows.present[:, i]) for i, name in enumerate(self.columns)]
+        self.mean.copy_(torch.from_numpy(np.concatenate(means).astype(np.float32).astype(np.float64)))
         usable = rows.present.any(axis=1) & (rows.weights > 0) & np.isfinite(rows.targets).any(axis=1)
         if (share := _MOST_INPUTS / max(usable.sum() * self.num_inputs, 1)) < 1:
             usable &= np.random.default_rng(rows.seed).random(len(usable)) < share
-        out_of_fold = np.full((len(design), self.num_outputs), np.nan)
+        out_of_fold = np.full((len(usable), self.num_outputs), np.nan)
         if not usable.any():  # there is nothing to compute
             return out_of_fold
         folds = rows.folds[usable]
         if len(np.unique(folds)) < 2:  # of a column that few rows have: better folds of rows than none
             folds = np.arange(len(folds)) % _FOLDS_OF_FEW
         ends = np.cumsum([0, *self.sizes.values()]).tolist()
+        # Of the usable rows alone and in no other copy: of many rows and inputs it is the most that a fit holds.
+        features = {name: torch.from_numpy(np.asarray(rows.features[name])[usable]) for name in self.columns}
+        design = self.design(features, torch.from_numpy(rows.present[usable])).cpu().numpy()
+        del features
         examples = Examples(
-            design=design[usable],
+            design=design,
             targets=rows.targets[usable],
             weights=rows.weights[usable] / rows.weights[usable].mean(),
             folds=folds,
@@ -215,6 +210,14 @@ class Estimator(nn.Module, Configured, ABC):
             return self
         moved: Estimator = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return moved
+
+
+def _means(features: Float[np.ndarray, "rows _"], present: Bool[np.ndarray, " rows"]) -> Float[np.ndarray, " _"]:
+    """The mean of each feature over the rows that have it; 0 where none has."""
+    known = np.isfinite(features) & present[:, None]
+    total = np.where(known, features, 0.0).sum(axis=0, dtype=np.float64)
+    result: np.ndarray = total / np.maximum(known.sum(axis=0), 1)
+    return result
 
 
 def _resize(module: Estimator, state: dict[str, Any], prefix: str, *_: object) -> None:

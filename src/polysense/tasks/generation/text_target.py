@@ -263,7 +263,7 @@ class TextTargetProcessor(TargetProcessor):
         if self.config.max_prompt_tokens == "auto":
             self.max_prompt_tokens = self._limit(np.array(lengths), self.fewest_prompt_tokens)
         limit = self.max_prompt_tokens
-        cut = cut_warning(lengths, limit, "max_prompt_tokens", "tokens")
+        cut = cut_warning(lengths, limit, "max_prompt_tokens", "tokens", is_sample=len(table) > _MAX_TRAINING_PROMPTS)
         self.warnings = (*self.warnings, *(f"of the prompts {text}" for text in cut))
         typical = int(np.ceil(np.quantile(lengths, 0.95))) if lengths else 1
         return max(1, typical if limit is None else min(typical, limit))
