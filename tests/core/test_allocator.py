@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from polysense.core.allocator import keep_freed_memory
+from polysense.core.allocator import keep_freed_memory, release_freed_memory
 
 GLIBC = sys.platform.startswith("linux") and "glibc" in (os.confstr("CS_GNU_LIBC_VERSION") or "")
 
@@ -61,3 +61,9 @@ def test_a_users_own_settings_stand(variables: dict[str, str]) -> None:
 def test_other_systems_are_left_alone(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", platform)
     assert keep_freed_memory.__wrapped__() is False
+
+
+def test_freed_memory_can_be_given_back_anywhere() -> None:
+    kept = bytearray(b"kept" * 1000)
+    release_freed_memory()
+    assert kept == b"kept" * 1000

@@ -15,7 +15,7 @@ import functools
 import os
 import sys
 
-__all__ = ["keep_freed_memory"]
+__all__ = ["keep_freed_memory", "release_freed_memory"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # as malloc.h has them
 _KEPT = 512 << 20  # bytes of free memory at the heap's top
@@ -39,6 +39,12 @@ def keep_freed_memory() -> bool:
     # Either switches off that glibc moves both by itself, so both are set.
     mapped = set_option(_M_MMAP_THRESHOLD, _MAPPED)
     return bool(set_option(_M_TRIM_THRESHOLD, _KEPT) and mapped)
+
+
+def release_freed_memory() -> None:
+    """Gives what is free back to the system, after work that took much more memory than what follows; of glibc only."""
+    if sys.platform.startswith("linux") and _is_glibc():
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _is_glibc() -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from polysense.core.allocator import release_freed_memory
 from polysense.core.logs import get_logger
 from polysense.core.random import permutation
 from polysense.data.batches.dataset import TableDataset
@@ -221,6 +222,7 @@ def _fitted(head: EnsembleHead, recipe: Recipe, rows: FeatureRows, seed: int, de
         of = f" of {usable:,}, since all would take too long," if num_rows[name] < usable else ""
         start = time.perf_counter()
         scores[name] = estimator.fit(rows.to_fit(estimator.columns, folds, num_rows[name], seed, name))
+        release_freed_memory()  # so that the peaks of simple models and of what follows them do not add up
         seconds = time.perf_counter() - start
         if deadline is not None:
             slower = max(slower, seconds / (max(expected[name], _SHORTEST) * deadline.slowness))

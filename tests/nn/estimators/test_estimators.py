@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 import textwrap
@@ -83,7 +84,7 @@ def test_a_forest_gives_scikit_learns_probabilities(seed: int, outputs: int, spl
     inputs = design(estimator, data)
     kind = ExtraTreesClassifier if splits == "random" else RandomForestClassifier
     model = kind(n_estimators=7, random_state=seed, min_samples_leaf=1 + seed % 3).fit(inputs, data.targets[:, 0])
-    estimator.take([model])
+    estimator.take(copy.deepcopy([model]))
     # Thresholds lie between two float32 numbers that may be neighbors: rows on them go where scikit-learn's go.
     thresholds = np.concatenate([tree.tree_.threshold for tree in model.estimators_]).astype(np.float32)
     other = inputs.copy()
@@ -103,11 +104,11 @@ def test_a_forest_gives_scikit_learns_numbers(seed: int) -> None:
         assert isinstance(estimator, ForestEstimator)
         inputs = design(estimator, data)
         model = kind(n_estimators=5, random_state=seed).fit(inputs, data.targets)
-        estimator.take([model])
+        estimator.take(copy.deepcopy([model]))
         np.testing.assert_allclose(estimator.raw(torch.from_numpy(inputs)).numpy(), model.predict(inputs), atol=1e-6)
         # One for each output, where rows lack some.
         each = [kind(n_estimators=5, random_state=seed).fit(inputs, data.targets[:, i]) for i in range(2)]
-        estimator.take(each)
+        estimator.take(copy.deepcopy(each))
         expected = np.stack([one.predict(inputs) for one in each], axis=1)
         np.testing.assert_allclose(estimator.raw(torch.from_numpy(inputs)).numpy(), expected, atol=1e-6)
 

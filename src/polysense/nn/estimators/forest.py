@@ -104,6 +104,7 @@ class ForestEstimator(TreeEstimator, config=ForestEstimatorConfig):
             for train, test in examples.splits():
                 parts = self._fitted(examples, design, train, leaf, min(self._config.num_trees, num_trees))
                 raw[test] = self._predicted(parts, design[test])
+                del parts  # before the next fold's are grown
             scores = self.scores(torch.from_numpy(raw)).numpy()
             loss = mean_loss(scores, examples)
             if best is None or loss < best[0]:
@@ -118,7 +119,8 @@ class ForestEstimator(TreeEstimator, config=ForestEstimatorConfig):
         """Puts in scikit-learn's fitted forests.
 
         Args:
-            parts: One, or one for each output; a number where it is constant.
+            parts: One, or one for each output; a number where it is constant. They are empty after it: trees of a large
+                table would take their memory twice.
             used: Positions of the inputs that they were fitted on; None: all.
         """
         trees = []
@@ -130,9 +132,10 @@ class ForestEstimator(TreeEstimator, config=ForestEstimatorConfig):
                 continue
             owners = [index] if len(parts) > 1 else None
             classes = part.classes_.astype(np.int64) if self.kind == "choice" else None
-            for tree in part.estimators_:
-                grown = tree.tree_
-                own = np.arange(grown.node_count)
+            part.estimators_.reverse()
+            while part.estimators_:
+                grown = part.estimators_.pop().tree_
+                own = np.arange(grown.node_count, dtype=np.int32)
                 is_leaf = grown.children_left < 0
                 value = np.zeros((grown.node_count, self.num_outputs))
                 if classes is not None:
@@ -142,10 +145,10 @@ class ForestEstimator(TreeEstimator, config=ForestEstimatorConfig):
                     value[:, slice(None) if owners is None else owners] = grown.value[:, :, 0] * len(parts)
                 trees.append(
                     Nodes(
-                        feature=grown.feature.astype(np.int64) if used is None else used[grown.feature],
-                        threshold=grown.threshold,
-                        left=np.where(is_leaf, own, grown.children_left).astype(np.int64),
-                        right=np.where(is_leaf, own, grown.children_right).astype(np.int64),
+                        feature=(grown.feature if used is None else used[grown.feature]).astype(np.int32),
+                        threshold=grown.threshold.copy(),  # else all of the tree is kept
+                        left=np.where(is_leaf, own, grown.children_left).astype(np.int32),
+                        right=np.where(is_leaf, own, grown.children_right).astype(np.int32),
                         value=value,
                     )
                 )
@@ -217,5 +220,5 @@ class ForestEstimator(TreeEstimator, config=ForestEstimatorConfig):
 
 
 def _rows(design: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Some rows, in the same order of memory."""
-    return np.asfortranarray(design[rows])
+    """Some rows, in the same order of memory; no copy of all."""
+    return design if len(rows) == len(design) else np.asfortranarray(design[rows])
