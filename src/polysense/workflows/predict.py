@@ -37,7 +37,8 @@ def predict(
         source: A table's path, a data frame, a list of dictionaries, ...
         root: The folder that media paths are relative to; by default the table's own.
         decoding: Another way to write texts than the recipe's: a type (`"beam"`), keys (`{"type": "sample", "top_p":
-            0.9}`), or overrides (`["decoding.beam_size=8"]`).
+            0.9}`), or overrides (`["decoding.beam_size=8"]`). Overrides also set what heads let be changed after
+            training: `["head.guidance=3"]`.
         keep: A column of the table, or several, that stand beside the predictions as they are; the model need not read
             them. The row's number in the table, from 0, stands there anyway, as `row`.
         split: Only the rows of one part, as the model's recipe splits the table: "test", "validation" or "train". By

@@ -14,7 +14,8 @@ __all__ = ["DecodingOptions", "changed"]
 
 DecodingOptions: TypeAlias = str | Mapping[str, Any] | DecodingConfig | Sequence[str]
 """A type (`"beam"`); keys (`{"type": "sample", "temperature": 0.7}`); a config; or overrides as on the command line
-(`["decoding.beam_size=8"]`, or `["model.heads.caption.decoding.beam_size=8"]` for one of several targets)."""
+(`["decoding.beam_size=8"]`, or `["model.heads.caption.decoding.beam_size=8"]` for one of several targets), among which
+may be settings of heads that write no text (`["head.guidance=3"]`, see `nn.head_settings`)."""
 
 
 def changed(current: Mapping[str, DecodingConfig], options: DecodingOptions) -> dict[str, DecodingConfig]:
