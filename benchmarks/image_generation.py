@@ -80,16 +80,17 @@ def digits(arguments: argparse.Namespace) -> dict[str, Any]:
     overrides = [*shared, f"training.epochs={arguments.epochs}", "training.validate_every=2", "audit=off",
                  "data.targets.image.shown=label", "evaluation.contribution=false", *arguments.set]  # fmt: skip
     generator = trained(
-        output, arguments.inputs.replace(",", "_and_"), target="image", overrides=overrides,
-        columns={**ignored(table, "image", *inputs), **columns},
+        output, "_".join([*inputs, *arguments.also]), target=["image", *arguments.also], overrides=overrides,
+        columns={**ignored(table, "image", *inputs, *arguments.also), **columns},
     )  # fmt: skip
     test = table.filter(pl.col("split") == "test")
     true = judge_accuracy(judge, test)
     results = {"true images": true, "chance": 0.1}
     for guidance in arguments.guidance:
-        made = generator.predict(test, keep=["label"], decoding=[f"head.guidance={guidance}"])
+        made = generator.predict(test, decoding=[f"head.guidance={guidance}"])
         path = output / f"made_{arguments.inputs}_{guidance:g}.csv"
         made.write(path)
+        pl.read_csv(path).select("image").with_columns(test["label"]).write_csv(path)  # a model may predict it, too
         results[f"guidance {guidance:g}"] = judge_accuracy(judge, path)
     return results
 
@@ -135,6 +136,7 @@ def main() -> None:
     parser.add_argument("what", choices=["digits", "emoji"])
     parser.add_argument("data", type=Path)
     parser.add_argument("--inputs", default="label", help="digits: label, audio, or both")
+    parser.add_argument("--also", nargs="*", default=[], help="digits: label, as a second target")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--rows", type=int, default=200, help="emoji: rows that are asked for")
     parser.add_argument("--guidance", type=float, nargs="+", default=[1.0, 2.0])
