@@ -50,7 +50,7 @@ def test_verbose_explains_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "splits", "--verbose"]) == 0
     listed = capsys.readouterr().out
     assert "  column must be given  (str)" in listed
-    assert listed.count("\n\n") == 2
+    assert listed.count("\n\n") == 4
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:

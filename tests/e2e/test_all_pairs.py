@@ -16,7 +16,19 @@ from typing import Any
 
 import pytest
 import torch
-from every_kind import CHOICES, LARGE, READS, ROWS, TARGETS, features_of, lies_in, needs_of, settings_of, write_rows
+from every_kind import (
+    CHOICES,
+    EXAMPLES,
+    LARGE,
+    READS,
+    ROWS,
+    TARGETS,
+    features_of,
+    lies_in,
+    needs_of,
+    settings_of,
+    write_rows,
+)
 
 import polysense
 from polysense.bundle import Bundle
@@ -106,7 +118,7 @@ def prepared(request: pytest.FixtureRequest, folder: Path, needs: Mapping[str, d
             continue
         given_back = reconstructed if task(kind).reconstructs_columns else ()
         targets[target] = members(TargetConfig.family)[kind](**settings_of(kind, over, given_back))
-        if task(kind).has_column:
+        if task(kind).has_column or kind in EXAMPLES:
             cells[target] = target if over is None else f"{target} of {modality[over]}"
     targets[ANSWER] = members(TargetConfig.family)["generation"](column=TARGETS["generation"])  # type: ignore[call-arg]
     rows = [

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +175,7 @@ def test_every_head(rows: Cells, folder: Path, needs: Mapping[str, dict[str, Any
     cell = TARGETS[kind] if over is None else f"{TARGETS[kind]} of {over}"
     if kind == "regression":
         options["columns"] = (cell,)
-    elif not members_of:
+    elif "column" in {field.name for field in fields(members(TargetConfig.family)[kind])}:  # type: ignore[arg-type]
         options["column"] = cell
     written = {"column": "audio"} if name.startswith("ctc") else {}
     named = {**needs.get(name, {}), **written}

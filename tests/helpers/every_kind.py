@@ -26,6 +26,7 @@ from polysense.data.features import FeatureConfig
 
 __all__ = [
     "CHOICES",
+    "EXAMPLES",
     "LARGE",
     "READS",
     "ROWS",
@@ -70,6 +71,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     for name in tasks()
     if (path := TESTS / "tasks" / name / "example_target.py").exists()
 }
+"""What tasks bring themselves; each has a column of its own."""
+
 TARGETS |= {name: f"the {name}" for name in EXAMPLES}
 
 

@@ -50,6 +50,8 @@ class RowContext:
             and sampled tokens are a function of them.
         progress: In training the share of the run that is done, in (0, 1]; None elsewhere.
         inputs: By name what prediction is given beside the columns: a prompt, an inpainting mask.
+        candidates: What is chosen from, as a head that chooses among candidates has encoded it, on an axis of its own;
+            None elsewhere.
         is_drawn: Whether a prediction that is a distribution is drawn from by `keys`, where it would be its mean.
     """
 
@@ -57,6 +59,7 @@ class RowContext:
     keys: Int[Tensor, " batch"]
     progress: Float[Tensor, ""] | None = None
     inputs: Mapping[str, ColumnBatch] = field(default_factory=dict)
+    candidates: Float[Tensor, "candidates size"] | None = None
     is_drawn: bool = field(default=False, metadata=static())
 
 

@@ -191,6 +191,8 @@ class TaskSpec(ABC, Generic[T]):
         has_column: Whether it is read from columns of the table that are its own; else from the input columns.
         has_classes: Whether a row that has it is of exactly one of `Target.classes`: splits are stratified by it, and
             few-shot classification learns them.
+        candidates: "module:function" of the table of what is chosen from, whose rows a model encodes once for all that
+            it predicts, `(fitted target, table of rows) -> Table | None`; None where the table does not tell.
         searches: "module:function" of how its members retrieve one another in a joint space, `(target, evaluation,
             num_queries, num_neighbors, seed) -> [Retrieval]`; the statistics hold `embeddings`, float [rows, members,
             size], NaN where a member is absent.
@@ -239,6 +241,7 @@ class TaskSpec(ABC, Generic[T]):
     prior: Callable[[T], Arrays] | Unsupported
     align: str | Unsupported
     join: str | Unsupported = Unsupported("its truth lies in no image, beside which others could stand")
+    candidates: str | Unsupported = Unsupported("its predictions are not chosen from a table")
     searches: str | Unsupported
     reconstructions: Callable[[T, Arrays], Arrays] | Unsupported
     summary: Callable[[T, Statistics], Mapping[str, object]] | Unsupported

@@ -248,6 +248,8 @@ class Processor:
     def prepared(self, table: Table) -> Table:
         """The table as `transform` reads it: with what fills its missing cells, where there is a filler."""
         table = table.changed(sides={}) if table.sides else table  # joined: processes that decode need no copy
+        for target in self.targets.values():
+            target.prepare(table)
         if self.imputer is not None:
             return self.imputer.fill(table)
         return table if table.imputations is None else table.changed(imputations=None)

@@ -33,6 +33,7 @@ __all__ = [
     "GroupSplitConfig",
     "RandomSplitConfig",
     "SplitConfig",
+    "check_fractions",
     "groups_of",
     "split",
     "split_name",
@@ -61,7 +62,7 @@ def _spell(value: object) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SplitConfig(Family, family="split"):
+class SplitConfig(Family, family="split", homes=("data.time_split",)):
     """How the rows are split into training, validation and test."""
 
     @property
@@ -72,6 +73,14 @@ class SplitConfig(Family, family="split"):
     @abstractmethod
     def assign(self, table: Table, labels: Sequence[object] | None, seed: int) -> np.ndarray:
         """The split of each row: int8 [rows], a position in SPLITS, or -1 for none."""
+
+    in_time: ClassVar[bool] = False
+    """Whether the rows of a part come after those of the parts before it."""
+
+    @property
+    def resampled(self) -> str | None:
+        """The column whose groups intervals count as one; those that stay whole, unless a split says otherwise."""
+        return self.grouping
 
     names_test: ClassVar[bool] = True
     """Whether the rows that it tests on are named by the table; else they are drawn, and others would do as well."""
@@ -122,7 +131,8 @@ def split(
     return positions
 
 
-def _check_fractions(validation: float, test: float) -> None:
+def check_fractions(validation: float, test: float) -> None:
+    """Raises ConfigError where two shares of the rows leave none to train on."""
     if not (0 <= validation < 1 and 0 <= test < 1 and validation + test < 1):
         raise ConfigError(
             f"the split's fractions are validation {validation:g} and test {test:g}; expected each to be at least 0, "
@@ -147,7 +157,7 @@ class RandomSplitConfig(SplitConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_fractions(self.validation, self.test)
+        check_fractions(self.validation, self.test)
 
     def within(self, parts: np.ndarray) -> RandomSplitConfig:
         return replace(self, test=0.0)
@@ -285,7 +295,7 @@ class ColumnSplitConfig(SplitConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_fractions(self.fraction, 0.0)
+        check_fractions(self.fraction, 0.0)
         spelled = [_spell(value) for values in (self.train, self.validation, self.test) for value in values or ()]
         twice = sorted({value for value in spelled if spelled.count(value) > 1})
         if twice:

@@ -158,6 +158,13 @@ class TargetProcessor(ABC):
             ColumnError: No column, or more than one, can be what the target is over.
         """
 
+    def prepare(self, table: Table) -> None:  # noqa: B027
+        """Told of a table before any of its rows is read, for a target that reads what came before a row."""
+
+    def counted(self) -> Mapping[str, np.ndarray]:
+        """What is counted of the training rows and its head takes over, by name; of most nothing."""
+        return {}
+
     @property
     def over(self) -> str | None:
         """The input column that the target lies in; it is fitted before the target. None: in none."""

@@ -6,7 +6,7 @@ an audited subset are the same thing. What touches parameters runs within `forwa
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -20,6 +20,7 @@ from polysense.core.prediction import Prediction, with_prior
 from polysense.core.rows import ColumnLosses, ModelOutput, RowContext
 from polysense.core.schema import Schema
 from polysense.core.tokens import Fused, Tokens
+from polysense.nn.candidates import CandidateHead
 from polysense.nn.encoder import Encoder
 from polysense.nn.fusion import Fusion
 from polysense.nn.head import BaseHead, Head
@@ -40,6 +41,8 @@ class MultimodalModel(nn.Module):
         loss_weights: Each loss's weight in the sum; what balances columns changes it.
         frozen: The parts that do not learn, see `workflows.finetune.submodules`.
         parameter_scales: Parameters that learn at a rate of their own, and that rate over the rest's.
+        candidates: Per target that is chosen from a catalogue, its rows in batches; where there are none, what the head
+            has kept of them is used.
     """
 
     FORWARD_METHODS: ClassVar[tuple[str, ...]] = ("losses", "encode", "fused", "predict")
@@ -59,6 +62,9 @@ class MultimodalModel(nn.Module):
         self.objectives, self._objective_names = nn.ModuleList(objectives.values()), tuple(objectives)
         self.loss_weights: dict[str, float] = loss_weights({head.target.name: head for head in heads}, objectives)
         self.frozen: tuple[str, ...] = ()
+        self.candidates: dict[str, Callable[[], Iterable[Batch]]] = {}
+        self._catalogues: dict[tuple[str, frozenset[str]], Tensor] = {}
+        self.register_load_state_dict_post_hook(_forget_catalogues)  # type: ignore[no-untyped-call]
         scales = {id(p): encoder.learning_rate_scale for encoder in encoders for p in encoder.pretrained_parameters()}
         scales |= {id(p): head.learning_rate_scale for head in heads for p in head.pretrained_parameters()}
         self.parameter_scales: dict[str, float] = {
@@ -161,7 +167,10 @@ class MultimodalModel(nn.Module):
             views, empty = self._views(remaining, batch), ~batch.presence(tuple(subset)).any(dim=1)
             predictions.append({})
             for name, head in self.by_target().items():
-                arguments = views[head.excludes], replace(self.context(batch, name), is_drawn=draw)
+                context = replace(self.context(batch, name), is_drawn=draw)
+                if isinstance(head, CandidateHead):
+                    context = replace(context, candidates=self._catalogue(name, head, subset))
+                arguments = views[head.excludes], context
                 arrays = head.predict(*arguments) if write else head.brief(*arguments)
                 truth, arrays = head.truth(batch), with_prior(arrays, head.target, empty)
                 predictions[-1][name] = arrays | ({} if truth is None else head.score(*arguments, truth))
@@ -184,6 +193,28 @@ class MultimodalModel(nn.Module):
                 return None
             predictions[name] = with_prior(head.predict(view, self.context(batch, name)), head.target, empty)
         return predictions
+
+    def _catalogue(self, name: str, head: CandidateHead[object], columns: Collection[str]) -> Tensor:
+        """What a head says of the candidates by some of the columns; kept until the model is trained further."""
+        if name not in self.candidates:
+            return head.catalogue
+        key = name, frozenset(head.candidate_columns).intersection(columns)
+        if key not in self._catalogues:
+            catalogue = torch.zeros_like(head.catalogue)
+            for batch in self.candidates[name]():
+                moved = batch.to(catalogue.device).only(key[1])
+                values = head.candidates(self.fuse(self.encode(moved), moved), self.context(moved), moved.truths[name])
+                catalogue[moved.rows[moved.rows >= 0]] = values[moved.rows >= 0]  # rows come by length
+            self._catalogues[key] = catalogue
+        return self._catalogues[key]
+
+    @torch.no_grad()
+    def keep_catalogues(self) -> None:
+        """Has heads keep what they say of the candidates, with a bundle; the caller has the model in eval mode."""
+        self._catalogues.clear()
+        for name, head in self.by_target().items():
+            if isinstance(head, CandidateHead) and name in self.candidates:
+                head.catalogue.copy_(self._catalogue(name, head, self.schema.names))
 
     @prediction
     def fused(self, batch: Batch, target: str | None = None) -> Fused:
@@ -247,6 +278,7 @@ class MultimodalModel(nn.Module):
     def train(self, mode: bool = True) -> MultimodalModel:
         """Frozen encoders stay in evaluation mode: no dropout, and no running statistics move."""
         super().train(mode)
+        self._catalogues.clear()
         for name, encoder in self.column_encoders.items():
             encoder.train(mode and f"encoders.{name}" not in self.frozen)
         return self
@@ -257,3 +289,8 @@ class MultimodalModel(nn.Module):
             encoder.save_resources(folder / str(index))
         for index, head in enumerate(self.by_target().values()):
             head.save_resources(folder / f"head_{index}")
+
+
+def _forget_catalogues(model: MultimodalModel, _: object) -> None:
+    """Candidates are encoded anew by other weights."""
+    model._catalogues.clear()

@@ -8,12 +8,14 @@ from dataclasses import replace
 from polysense.core.registry import tasks
 from polysense.core.role import Role
 from polysense.data.roles.infer import ColumnGuess
+from polysense.data.tables.sources import Table
 from polysense.data.target import TargetConfig
 from polysense.errors import ColumnError, ConfigError
 from polysense.nn.auto_encoder import AutoEncoderConfig
 from polysense.nn.encoder import EncoderConfig
 from polysense.nn.fusion.concat import ConcatFusionConfig
 from polysense.nn.head import HeadConfig
+from polysense.presets.ranking import RANKING, for_ranking, ranking_inputs
 from polysense.recipe import Recipe
 from polysense.tasks.reconstruction.heads.reconstruction import ReconstructionHeadConfig
 from polysense.tasks.reconstruction.target import ReconstructionTargetConfig
@@ -29,17 +31,20 @@ _DISTINGUISHABLE = ("text", "image", "audio", "video")
 _HIDDEN = 0.15
 
 
-def inputs_for(task: str, guesses: Sequence[ColumnGuess], named: Sequence[str]) -> list[ColumnGuess]:
+def inputs_for(task: str, guesses: Sequence[ColumnGuess], named: Sequence[str], table: Table) -> list[ColumnGuess]:
     """The guesses with every input left out that the task does not read.
 
     Args:
         task: One without a column of its own.
         guesses: What each column is.
         named: The columns that the user named; if none, a joint space has all texts, images, audio and videos.
+        table: The rows.
 
     Raises:
         ColumnError: A named column is no input, or fewer than two columns are left for a joint space.
     """
+    if task == RANKING:
+        return ranking_inputs(table, guesses, named)
     if not tasks()[task].embeds_columns:
         return list(guesses)
     inputs = {guess.name: guess for guess in guesses if guess.role is Role.INPUT}
@@ -59,7 +64,7 @@ def inputs_for(task: str, guesses: Sequence[ColumnGuess], named: Sequence[str]) 
 
 
 def recipe_without_target(
-    task: str, recipe: Recipe, guesses: Sequence[ColumnGuess], named: Sequence[str], num_rows: int
+    task: str, recipe: Recipe, guesses: Sequence[ColumnGuess], named: Sequence[str], table: Table
 ) -> Recipe:
     """The recipe with the task's target, and no other.
 
@@ -68,13 +73,15 @@ def recipe_without_target(
         recipe: Of the columns, without a target.
         guesses: What each column is.
         named: The columns that the user named.
-        num_rows: Rows of the table; more rows bear larger batches, and with them more to tell a row from.
+        table: The rows; more rows bear larger batches, and with them more to tell a row from.
 
     Raises:
         ConfigError: The task has no preset.
         ColumnError: A named column is no input.
     """
-    spec, inputs = tasks()[task], tuple(recipe.data.columns)
+    if task == RANKING:
+        return for_ranking(recipe, table, named)
+    spec, inputs, num_rows = tasks()[task], tuple(recipe.data.columns), len(table)
     name: str
     head: HeadConfig
     target: TargetConfig

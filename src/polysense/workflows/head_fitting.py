@@ -19,6 +19,7 @@ from polysense.data.tables.sources import Table
 from polysense.data.target import TargetProcessor
 from polysense.errors import DecodeError
 from polysense.evaluation.target_metrics import selection_metric
+from polysense.nn.candidates import CandidateHead
 from polysense.nn.head import BaseHead
 from polysense.nn.model import MultimodalModel
 from polysense.workflows.evaluating import fitted_processor
@@ -42,6 +43,8 @@ def fit_heads(model: MultimodalModel, dataset: TableDataset, seed: int, *, predi
     for name, head in heads.items():
         if head.learns_from_texts:
             head.fit_texts(_token_ids(fitted_processor(dataset).targets[name], dataset.table))
+        if isinstance(head, CandidateHead):
+            head.fit_counts(fitted_processor(dataset).targets[name].counted())
     of_columns = [head for head in heads.values() if head.learns_from_columns]
     of_features = {name: head for name, head in heads.items() if head.learns_from_features}
     if of_columns or of_features:

@@ -160,7 +160,7 @@ def prepare(
     }
     guesses = infer(table, [] if task else targets, overrides=columns, logs=logs)
     if task is not None:
-        guesses = inputs_for(task, guesses, targets)
+        guesses = inputs_for(task, guesses, targets, table)
     on_disk = isinstance(source, (str, Path))
     recipe = recipe_for(
         guesses,
@@ -174,7 +174,7 @@ def prepare(
     )
     recipe = _with_tables(recipe, joined.configs)
     if task is not None:
-        recipe = recipe_without_target(task, recipe, guesses, targets, len(table))
+        recipe = recipe_without_target(task, recipe, guesses, targets, table)
     complete, reasons = _completed(recipe, table, overrides)
     log_choices(reasons, complete)
     return Prepared(
@@ -370,7 +370,13 @@ def split_tables(config: DataConfig, table: Table, seed: int) -> dict[str, Table
             test=0.0 if config.test else strategy.test,
         )
     labels = class_labels(config, table)
-    tables = {name: table.select(rows) for name, rows in split(table, strategy, labels=labels, seed=seed).items()}
+    positions = split(table, strategy, labels=labels, seed=seed)
+    tables = {name: table.select(rows) for name, rows in positions.items()}
+    if strategy.in_time:
+        earlier = np.zeros(0, dtype=np.int64)
+        for name in SPLITS[1:]:  # what trains is known anyway
+            tables[name] = tables[name].changed(before=table.select(earlier).changed(sides={}))
+            earlier = np.concatenate([earlier, positions[name]])
     for name, path in (("validation", config.validation), ("test", config.test)):
         if path is not None:
             tables[name] = join_like(config, config.read(path), table)

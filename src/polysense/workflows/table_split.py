@@ -86,7 +86,7 @@ def row_groups(bundle: Bundle, table: Table) -> np.ndarray | None:
     """The number of each row's group, int64 [rows], by the column whose groups the model's recipe keeps whole; None
     where it names none, or the table lacks it."""
     recipe = recipe_of(bundle)
-    column = None if recipe is None else recipe.data.split.grouping
+    column = None if recipe is None else recipe.data.split.resampled
     return None if column is None or not table.has(column) else groups_of(table, column)
 
 

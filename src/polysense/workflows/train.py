@@ -46,6 +46,7 @@ from polysense.training.state import has_checkpoint
 from polysense.training.time_plan import Deadline, TimeLimit
 from polysense.training.trainer import Trainer, default_callbacks
 from polysense.workflows.calibration import JudgedOutputs, calibrate, calibrate_on
+from polysense.workflows.candidates import give_candidates
 from polysense.workflows.estimator_fitting import fit_experts, fits_estimators
 from polysense.workflows.expert_weights import ExpertWeights
 from polysense.workflows.feature_reading import FeatureReading, make_read_features
@@ -188,6 +189,7 @@ def train_model(
     if data.start is None:
         data = with_stored(data)
     fit_heads(model, data.train, config.seed, prediction=recipe.prediction)
+    store(give_candidates(model, processor, tables["train"], recipe.prediction), progress=progress)
     started = begin(model, recipe, data.start, folder, write=distributed.is_main)
     if data.start is not None:
         data = with_stored(data)
@@ -320,6 +322,8 @@ def train_model(
             )
         if deadline is not None:
             deadline.owe(CALIBRATION, 0.0)
+        model.eval()
+        model.keep_catalogues()
     info = {
         "rows": {name: len(table) for name, table in tables.items()},
         "parameters": sum(parameter.numel() for parameter in model.parameters()),

@@ -130,6 +130,17 @@ def test_a_new_table_without_the_other_says_which_is_missing() -> None:
     assert joined_as_fitted(already, data) is already
 
 
+def test_rows_without_a_key_column_have_no_partner(caplog: pytest.LogCaptureFixture) -> None:
+    join = {"table": "/data/side.csv", "on": {"key": "id"}, "rows": "one", "keys": "exact"}
+    data = {"columns": {"side.v": {}}, "tables": {"side": join}}
+    keyless = tables({"own": ["a"]}, side={"id": ["a"], "v": ["b"]})
+    result = joined_as_fitted(keyless, data)
+    assert result.names == ["own"]
+    assert not result.sides
+    assert "has no key column key = id" in caplog.text
+    assert joined_as_fitted(tables({"own": ["a"]}), data).names == ["own"], "nor is the other table asked for"
+
+
 def test_nothing_in_common_is_an_error_in_training_and_missing_cells_afterwards() -> None:
     side = {"key": ["b"], "v": [1]}
     with pytest.raises(TableError, match=r"no row has a key of side in key; found 'a' in main and 'b' in side"):

@@ -154,6 +154,14 @@ def orders(folder: Path) -> None:
     _write(folder / "new_orders.csv", [{k: v for k, v in row.items() if k != "returned"} for row in rows[:8]])
 
 
+def choices(folder: Path) -> None:
+    """choices.csv of users and items, and the tables of both."""
+    _write(folder / "items.csv", [{"item_id": f"i{i}", "title": f"{COLORS[i % 3]} lamp {i}"} for i in range(12)])
+    _write(folder / "users.csv", [{"user_id": f"u{i}", "age": 20 + i} for i in range(6)])
+    rows = [{"user_id": f"u{i % 6}", "item_id": f"i{i * 7 % 12}", "time": i} for i in range(2 * NUM_ROWS)]
+    _write(folder / "choices.csv", rows)
+
+
 def products(folder: Path) -> None:
     """products.csv of the README, with some cells empty; new.csv without the answers, labeled.csv with them."""
     rows = []
@@ -263,6 +271,7 @@ STAGES: Mapping[str, Stage] = {
     ),
     "Audit": Stage(make=products, names={"RUN": "trained"}, train={"table": "products.csv", "target": "category"}),
     "Several tables": Stage(make=orders),
+    "Rankings: what a user chooses next": Stage(make=choices),
     "Shards": Stage(make=shards),
     "Boxes: detection": Stage(make=annotated),
     "Videos": Stage(make=clips),

@@ -145,6 +145,20 @@ def train(
         bool,
         typer.Option("--accept-changes", help="Resume although the table or the recipe is not what it was."),
     ] = False,
+    items: Annotated[
+        Path | None,
+        typer.Option(
+            "--items",
+            metavar="TABLE",
+            help="A table of items to rank, joined by their key; short for --join items=TABLE.",
+        ),
+    ] = None,
+    users: Annotated[
+        Path | None,
+        typer.Option(
+            "--users", metavar="TABLE", help="A table of users, joined by their key; short for --join users=TABLE."
+        ),
+    ] = None,
     join: Join = None,
     inside_only: InsideOnly = False,
     allow_urls: AllowUrls = False,
@@ -155,6 +169,7 @@ def train(
     With a table, name the column to predict: polysense train table.csv --target label
     """
     since = began()
+    join = [*(join or ()), *(f"{name}={path}" for name, path in (("items", items), ("users", users)) if path)]
     changes = [*join_overrides(join), *(overrides or ()), *(["evaluation.baselines=true"] if baselines else [])]
     changes += access_overrides(inside_only, allow_urls)
     changes += short_overrides(

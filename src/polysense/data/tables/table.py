@@ -99,6 +99,7 @@ class Table:
         remarks: What is to be said of how it was read, such as a column without a name.
         sides: Other tables, by name, that are joined to its rows or will be.
         joins: What was joined, by the table's name.
+        before: Rows that came before these, where a table is split in time: what is known when these are predicted.
         roots: The folders that the media paths of joined columns start from, where it is not `root`.
     """
 
@@ -114,6 +115,7 @@ class Table:
     sides: Mapping[str, Table] = field(default_factory=dict)
     joins: Mapping[str, JoinResult] = field(default_factory=dict)
     roots: Mapping[str, Path] = field(default_factory=dict)
+    before: Table | None = None
 
     def __len__(self) -> int:
         return len(self.held)

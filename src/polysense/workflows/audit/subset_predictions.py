@@ -32,7 +32,7 @@ def from_subsets(bundle: Bundle, encoded: Encoded, subsets: list[frozenset[str]]
         subsets: Of its columns' names.
     """
     batch, tokens = encoded
-    if num_stacked(tokens) == 1:
+    if num_stacked(tokens) == 1 or bundle.model.candidates:  # candidates lack the columns too, and are not of the rows
         return bundle.model.predict(batch, subsets, tokens=tokens, write=False)
     none = np.zeros(len(batch), dtype=bool)
     absent = ({name: none for name in bundle.schema.names if name not in subset} for subset in subsets)

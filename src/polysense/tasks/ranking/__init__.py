@@ -1,0 +1,1 @@
+"""Ranking: which of a catalogue's items a user chooses next."""
