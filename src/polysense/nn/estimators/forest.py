@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from polysense.config.limits import PositiveInt
+from polysense.core.allocator import release_freed_memory
 from polysense.core.machine import num_cpus
 from polysense.nn.estimators.base import EstimatorConfig
 from polysense.nn.estimators.examples import Examples, mean_loss
@@ -104,7 +105,8 @@ class ForestEstimator(TreeEstimator, config=ForestEstimatorConfig):
             for train, test in examples.splits():
                 parts = self._fitted(examples, design, train, leaf, min(self._config.num_trees, num_trees))
                 raw[test] = self._predicted(parts, design[test])
-                del parts  # before the next fold's are grown
+                del parts  # before the next fold's are grown, by other threads, which have heaps of their own
+                release_freed_memory()
             scores = self.scores(torch.from_numpy(raw)).numpy()
             loss = mean_loss(scores, examples)
             if best is None or loss < best[0]:

@@ -108,22 +108,28 @@ class TreeEstimator(Estimator):
     def put_trees(self, trees: Sequence[Nodes], **others: np.ndarray) -> None:
         """Sets the buffers of the trees."""
         sizes = np.array([len(tree.feature) for tree in trees])
-        offsets = np.cumsum(sizes) - sizes
-        left = np.concatenate([tree.left + offset for tree, offset in zip(trees, offsets, strict=True)])
-        right = np.concatenate([tree.right + offset for tree, offset in zip(trees, offsets, strict=True)])
-        is_leaf = left == np.arange(len(left))
-        leaf = np.where(is_leaf, np.cumsum(is_leaf) - 1, 0)
+        offsets = (np.cumsum(sizes) - sizes).astype(np.int32)  # trees of a large table are large in 64 bits
+        leaves = [tree.left == np.arange(len(tree.left)) for tree in trees]
+        is_leaf = np.concatenate(leaves)
+        inner = ~is_leaf
         self.put(
             roots=offsets,
-            feature=np.where(is_leaf, 0, np.concatenate([tree.feature for tree in trees])),
-            threshold=np.where(is_leaf, 0.0, np.concatenate([tree.threshold for tree in trees])),
-            left=left,
-            right=right,
-            missing_left=np.concatenate(
-                [np.zeros(len(tree.left)) if tree.missing_left is None else tree.missing_left for tree in trees]
+            feature=np.concatenate([tree.feature.astype(np.int32) for tree in trees]) * inner,
+            threshold=np.where(inner, np.concatenate([tree.threshold for tree in trees]), 0.0),
+            left=np.concatenate(
+                [tree.left.astype(np.int32) + offset for tree, offset in zip(trees, offsets, strict=True)]
             ),
-            leaf=leaf,
-            value=np.concatenate([tree.value for tree in trees])[is_leaf],
+            right=np.concatenate(
+                [tree.right.astype(np.int32) + offset for tree, offset in zip(trees, offsets, strict=True)]
+            ),
+            missing_left=np.concatenate(
+                [
+                    np.zeros(len(tree.left), dtype=bool) if tree.missing_left is None else tree.missing_left
+                    for tree in trees
+                ]
+            ),
+            leaf=(np.cumsum(is_leaf, dtype=np.int32) - 1) * is_leaf,
+            value=np.concatenate([tree.value[own] for tree, own in zip(trees, leaves, strict=True)]),
             **others,
         )
 
