@@ -109,9 +109,8 @@ class RankingSpec(TaskSpec[RankingTarget]):
             selection="ndcg_at_20",
             finer="mean_reciprocal_rank",
             reported=(
-                "recall_at_10", "recall_at_20", "ndcg_at_20", "hit_rate_at_20", "mean_reciprocal_rank",
-                "recall_at_20_warm_items", "recall_at_20_cold_items", "recall_at_20_among_cold_items",
-                "recall_at_20_warm_users", "recall_at_20_cold_users", "coverage_at_20", "popularity_at_20",
+                "recall_at_20", "ndcg_at_20", "mean_reciprocal_rank", "recall_at_20_warm_items",
+                "recall_at_20_cold_items", "recall_at_20_cold_users", "coverage_at_20",
             ),
         )  # fmt: skip
 
