@@ -103,6 +103,7 @@ def test_users_get_their_color_and_new_users_what_is_popular(run: polysense.Run,
         first = [int(item[1:]) % 4 for item in row["ranking"][:5]]
         assert first.count(number % 4) >= 4
         assert row["ranking_user_known_by"] == "history"
+        assert all(int(item[1:]) % 4 == number % 4 for item in row["ranking_because"])
         assert len(set(row["ranking"])) == 20
     assert rows[2]["ranking_user_known_by"] == rows[3]["ranking_user_known_by"] == "description or popularity"
 

@@ -99,7 +99,11 @@ class RankingSpec(TaskSpec[RankingTarget]):
     def row_statistics(
         self, target: RankingTarget, outputs: Sequence[Arrays], truth: Arrays, rows: BatchRows
     ) -> Statistics:
-        kept = {name: values for name, values in outputs[0].items() if name not in ("values", "scores", "history")}
+        kept = {
+            name: values
+            for name, values in outputs[0].items()
+            if name not in ("values", "scores", "history", "because")
+        }
         return {"present": truth["present"], "user": truth["users"], "item": truth["items"], **kept}
 
     def metrics(self, target: RankingTarget, statistics: Statistics | None = None) -> tuple[Metric, ...]:

@@ -117,6 +117,17 @@ def test_the_whole_catalogue_is_ranked_without_what_was_chosen() -> None:
     assert again["rank"].tolist() == [1.0], "what is asked for is a candidate though it was chosen before"
 
 
+def test_each_listed_item_has_the_nearest_one_of_the_history() -> None:
+    catalogue = torch.zeros(NUM_ITEMS, 9)
+    catalogue[:4, :2] = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.9, 0.1], [0.1, 0.9]])
+    given = context([[1, 1, 2], [0]], candidates=catalogue)
+    prediction = head_of(history_encoder="none").predict(nothing(2), given)
+    because = dict(zip(prediction["values"][0].tolist(), prediction["because"][0].tolist(), strict=True))
+    assert because[3] == 1
+    assert because[4] == 2
+    assert prediction["because"][1].tolist() == [0] * NUM_ITEMS, "nothing was chosen before"
+
+
 def test_equal_scores_share_their_mean_rank_and_unknown_items_have_none() -> None:
     head = head_of(history_encoder="none")
     arrays = head.score(nothing(2), context([[0], [0]], candidates=torch.zeros(NUM_ITEMS, 9)), truth_of([4, 0]))

@@ -257,7 +257,9 @@ class TwoTowerHead(CandidateHead[Towers], config=TwoTowerHeadConfig):
     def predict(self, fused: Fused, context: RowContext) -> dict[str, Tensor]:
         _, items = self._prompt(context, len(fused.pooled))
         scores = self._scores(fused, context).masked_fill(self._seen(items), -math.inf)
-        return self._top(scores) | {"history": (items > 0).sum(dim=1)}
+        top = self._top(scores)
+        catalogue = self.catalogue if context.candidates is None else context.candidates
+        return top | {"history": (items > 0).sum(dim=1), "because": _nearest(catalogue, top["values"], items)}
 
     def _top(self, scores: Tensor) -> dict[str, Tensor]:
         """The highest items' numbers, 0 where there are fewer, and their scores."""
@@ -307,6 +309,19 @@ class TwoTowerHead(CandidateHead[Towers], config=TwoTowerHeadConfig):
             "recent_popularity": self.recent_counts[1:].float().expand(shape),
             "item_knn": votes[:, 1:] + 1e-6 * fallback,
         }
+
+
+def _nearest(
+    catalogue: Float[Tensor, "items size"], listed: Int[Tensor, "batch most"], history: Int[Tensor, "batch length"]
+) -> Int[Tensor, "batch most"]:
+    """The item of the history that lies nearest to each that is listed, by the cosine; 0 without a history."""
+    points = F.normalize(torch.cat([catalogue.new_zeros(1, catalogue.shape[1] - 1), catalogue[:, :-1]]), dim=1)
+    cosines = points[listed] @ points[history].transpose(1, 2)
+    cosines = cosines.masked_fill((history == 0)[:, None, :], -2.0)
+    if not history.shape[1]:
+        return torch.zeros_like(listed)
+    best = history.gather(1, cosines.argmax(dim=2))
+    return best.masked_fill(listed == 0, 0)
 
 
 def _last(items: Int[Tensor, "batch length"], most: int) -> tuple[Tensor, Tensor]:
