@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from polysense.data.config import DataConfig
 from polysense.data.tables.sources import Table, read_table
 from polysense.data.time_split import LastOfGroupSplitConfig, TimeSplitConfig
-from polysense.errors import ConfigError, SplitError, TableError
+from polysense.errors import ConfigError, SplitError
 from polysense.workflows.prepare import split_tables
 
 Rows = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 20)), min_size=8, max_size=60)
@@ -63,10 +63,17 @@ def test_rows_without_a_time_are_in_no_part() -> None:
     assert parts.tolist() == [0, -1, 0, 2, 0]
 
 
+def test_a_time_that_cannot_be_read_is_said_and_its_row_in_no_part(caplog: pytest.LogCaptureFixture) -> None:
+    table = read_table({"when": ["1", "soon", "2", "3", ""]})
+    assert TimeSplitConfig(time="when", validation=0.0, test=0.3).assign(table, None, 0).tolist() == [0, -1, 0, 2, -1]
+    assert "2 rows without a time ('when') are in no split" in caplog.text
+    assert "1 times ('when') can't be read, the first in row 1: found 'soon'" in caplog.text
+
+
 def test_times_that_tell_nothing_apart_are_refused() -> None:
     with pytest.raises(SplitError, match="no row is before the others"):
         TimeSplitConfig(time="when").assign(read_table({"when": [1, 1, 1]}), None, 0)
-    with pytest.raises(TableError, match="expected a number, or a date"):
+    with pytest.raises(SplitError, match="no cell is a time: row 0: found 'soon', expected a number, or a date"):
         TimeSplitConfig(time="when").assign(read_table({"when": ["soon", "later"]}), None, 0)
     with pytest.raises(ConfigError, match="below 1"):
         TimeSplitConfig(time="when", validation=0.6, test=0.5)

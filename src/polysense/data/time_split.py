@@ -14,10 +14,10 @@ from typing import Literal
 import numpy as np
 
 from polysense.core.logs import get_logger, remark
-from polysense.data.joins.lists import times_of
 from polysense.data.split import RandomSplitConfig, SplitConfig, check_fractions, groups_of
 from polysense.data.tables.sources import Table
-from polysense.errors import SplitError
+from polysense.data.values.times import time_of
+from polysense.errors import DecodeError, SplitError
 
 __all__ = ["LastOfGroupSplitConfig", "TimeSplitConfig"]
 
@@ -52,7 +52,6 @@ class LastOfGroupSplitConfig(SplitConfig):
         sizes = np.bincount(groups[order], minlength=int(groups.max(initial=0)) + 1)[groups[order]]
         parts[order[(from_end == 0) & (sizes >= 3)]] = 2
         parts[order[(from_end == 1) & (sizes >= 3)]] = 1
-        _say_without_time(table, self.time, parts)
         return parts
 
 
@@ -101,24 +100,30 @@ class TimeSplitConfig(SplitConfig):
                 f"{table.name}, column {self.time!r}: all {len(known):,} rows with a time are at one or two times; no "
                 "row is before the others to be trained on"
             )
-        _say_without_time(table, self.time, parts)
         return parts
 
 
 def _numbers(table: Table, column: str) -> np.ndarray:
-    """Times as float64 [rows], NaN where they are missing; errors as of `times_of`."""
+    """Times as float64 [rows], NaN where there is none that can be read, which is said."""
     table.require(column, "time column")
-    times = times_of(table, column)
-    numbers = times if times.dtype.is_numeric() else times.dt.epoch("us")
-    result: np.ndarray = numbers.cast(float).fill_null(np.nan).to_numpy()
-    return result
+    numbers, unread = np.full(len(table), np.nan), list[str]()
+    for i, cell in enumerate(table.cells(column)):
+        try:
+            number = time_of(cell)
+        except DecodeError as error:
+            unread.append(f"row {int(table.rows[i])}: {error}")
+            continue
+        numbers[i] = np.nan if number is None else number
+    if without := int(np.isnan(numbers).sum()):
+        remark(_log, "%s: %d rows without a time (%r) are in no split", table.name, without, column)
+    if unread:
+        remark(_log, "%s: %d times (%r) can't be read, the first in %s", table.name, len(unread), column, unread[0])
+    if without == len(table):
+        first = f": {unread[0]}" if unread else ""
+        raise SplitError(f"{table.name}, column {column!r}: no cell is a time{first}; name another column")
+    return numbers
 
 
 def _from_end(groups: np.ndarray) -> np.ndarray:
     """How many rows of its group come after each, of sorted groups."""
     return np.searchsorted(groups, groups, side="right") - 1 - np.arange(len(groups))
-
-
-def _say_without_time(table: Table, column: str, parts: np.ndarray) -> None:
-    if without := int((parts < 0).sum()):
-        remark(_log, "%s: %d rows without a time (%r) are in no split", table.name, without, column)

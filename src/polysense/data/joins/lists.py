@@ -16,7 +16,7 @@ from polysense.data.tables.sources import Table
 from polysense.data.values.cells import MISSING
 from polysense.errors import TableError
 
-__all__ = ["ListRows", "list_rows", "listed", "times_of"]
+__all__ = ["ListRows", "list_rows", "listed"]
 
 _ITEM = 24  # bytes of an item in a list, at least: a view of a text and its index
 
@@ -50,9 +50,9 @@ def list_rows(
     ranks = np.zeros(len(side), dtype=np.int64)
     limits = None
     if config.order is not None:
-        times = times_of(side, config.order)
+        times = _times(side, config.order)
         if config.before is not None:
-            own = times_of(table, config.before)
+            own = _times(table, config.before)
             if own.dtype != times.dtype:
                 raise TableError(
                     f"data.tables.{name}: {config.before!r} of {table.name} holds {_kind(own)}, and "
@@ -120,7 +120,7 @@ def _ends(times: pl.Series, table: Table, column: str) -> pl.Series:
     """When a time is over: of a date alone the day's end, for what happened on a day may be later than any hour of it.
 
     Args:
-        times: What `times_of` gave.
+        times: What `_times` gave.
         table: Of it.
         column: Of it.
     """
@@ -138,7 +138,7 @@ def _kind(times: pl.Series) -> str:
     return "times without a time zone" if zone is None else "times with a time zone"
 
 
-def times_of(table: Table, column: str) -> pl.Series:
+def _times(table: Table, column: str) -> pl.Series:
     """A column of times as numbers or as dates and times, null where they are missing. Those with a zone are UTC.
 
     Raises:

@@ -25,10 +25,11 @@ from polysense.data.column import ColumnProcessor
 from polysense.data.prompt import Prompt
 from polysense.data.tables.sources import Table
 from polysense.data.target import TargetConfig, TargetProcessor
+from polysense.data.values.times import time_of
 from polysense.errors import ColumnError, ConfigError, DecodeError
 from polysense.tasks.ranking.catalogue import candidate_table, described_by_item, joined_by
 from polysense.tasks.ranking.interactions import Interactions
-from polysense.tasks.ranking.keys import key_of, number_of, time_of
+from polysense.tasks.ranking.keys import key_of, number_of
 from polysense.tasks.ranking.neighbors import item_neighbors
 from polysense.tasks.ranking.record import RankingTarget
 
