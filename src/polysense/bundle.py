@@ -74,7 +74,7 @@ from polysense.nn.model_config import ModelConfig
 
 __all__ = ["FORMAT", "IMPUTER", "Bundle", "as_bundle", "load"]
 
-FORMAT = 11
+FORMAT = 12
 """Raised with every change of what is written; others are refused by name."""
 
 IMPUTER = "imputer"
