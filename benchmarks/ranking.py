@@ -130,12 +130,13 @@ def _beside_peers(run: polysense.Run, path: Path) -> None:
     weights = list(multiplicities(len(counted), _RESAMPLES, 0, clusters=statistics["user"][counted]))
     one = np.ones((1, len(counted)))
     for name, ranks in json.loads(path.read_text(encoding="utf-8")).items():
-        theirs = np.full(len(statistics["rank"]), np.inf, dtype=np.float32)
-        for user, item, rank in zip(ranks["users"], ranks["items"], ranks["ranks"], strict=True):
+        theirs, ties = np.full(len(statistics["rank"]), np.inf), np.ones(len(statistics["rank"]))
+        listed = zip(ranks["users"], ranks["items"], ranks["ranks"], ranks["ties"], strict=True)
+        for user, item, rank, alike in listed:
             pair = known.user_numbers.get(user, 0), known.item_numbers.get(item, 0)
             if pair in places:
-                theirs[places[pair]] = rank
-        scorer = RankingScorer({**statistics, "rank": theirs}, num_items)
+                theirs[places[pair]], ties[places[pair]] = rank, alike
+        scorer = RankingScorer({**statistics, "rank": theirs, "ties": ties}, num_items)
         values = scorer(one)
         told = []
         for metric in ("recall_at_20", "ndcg_at_20"):

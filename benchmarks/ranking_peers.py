@@ -54,7 +54,7 @@ def _ranks(model: str, folder: Path, epochs: int, work: Path) -> dict[str, Any]:
     for part in parts[:2]:
         for user, item in zip(part["user_id"].tolist(), part["item_id"].tolist(), strict=True):
             seen.setdefault(user, []).append(item)
-    ranks = np.zeros(len(users))
+    ranks, ties = np.zeros(len(users)), np.ones(len(users))
     with torch.no_grad():
         for user in np.unique(users).tolist():
             from recbole.data.interaction import Interaction
@@ -69,10 +69,10 @@ def _ranks(model: str, folder: Path, epochs: int, work: Path) -> dict[str, Any]:
                 own = scores[items[row]]
                 candidates = among.copy()
                 candidates[items[row]] = True
-                equal = (scores[candidates] == own).sum() - 1
-                ranks[row] = 1 + (scores[candidates] > own).sum() + equal / 2
+                ties[row] = (scores[candidates] == own).sum()
+                ranks[row] = (scores[candidates] > own).sum() + (ties[row] + 1) / 2
     names = dataset.id2token("user_id", users).tolist(), dataset.id2token("item_id", items).tolist()
-    return {"users": names[0], "items": names[1], "ranks": ranks.tolist(), "seconds": seconds}
+    return {"users": names[0], "items": names[1], "ranks": ranks.tolist(), "ties": ties.tolist(), "seconds": seconds}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

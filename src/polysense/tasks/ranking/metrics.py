@@ -3,7 +3,8 @@
 Every item that the user had not chosen before is a candidate: a sample of negatives orders models otherwise than the
 whole catalogue does (Krichene, Rendle, "On Sampled Metrics for Item Recommendation", KDD 2020). A user's items are
 ranked together and each user counts once, as in Järvelin and Kekäläinen, "Cumulated gain-based evaluation of IR
-techniques", ACM TOIS 2002, with the ideal order of as many items as the user chose. Equal scores share their mean rank.
+techniques", ACM TOIS 2002, with the ideal order of as many items as the user chose. Items of one score come in any order
+with the same chance, and what is counted is the mean over these orders: a ranking that knows nothing is at chance.
 """
 
 from __future__ import annotations
@@ -72,35 +73,33 @@ class RankingScorer(Scorer):
         _, self._users = np.unique(statistics["user"][own], return_inverse=True)
         counts = np.bincount(self._users)
         self._share = 1.0 / counts[self._users]  # of its user
-        ranks = statistics["rank"][own].astype(np.float64)
-        alike = statistics["rank_alike"][own].astype(np.float64)
-        first = np.full(len(counts), np.inf)
-        np.minimum.at(first, self._users, ranks)
+        ranks, ties = (statistics[name][own].astype(np.float64) for name in ("rank", "ties"))
         self._rows: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         every = np.ones(len(ranks), dtype=bool)
         # Whoever is first of several rows of a user counts for the user.
         order = np.lexsort((np.arange(len(ranks)), ranks, self._users))
         is_first = np.zeros(len(ranks), dtype=bool)
         is_first[order[np.flatnonzero(np.diff(self._users[order], prepend=-1))]] = True
-        positions = 1.0 / np.log2(np.arange(2, max(CUTOFFS) + 2))
+        discounts = 1.0 / np.log2(np.arange(2, max(CUTOFFS) + 2))
         for k in CUTOFFS:
-            hits = ranks <= k
-            gains = np.where(hits, 1.0 / np.log2(1.0 + np.maximum(ranks, 1.0)), 0.0)
-            best = np.cumsum(positions)[np.minimum(counts, k) - 1]
+            hits = _mean_gain(ranks, ties, np.ones(k))
+            best = np.cumsum(discounts)[np.minimum(counts, k) - 1]
             # Divided by the user's rows later, as all are: so times them here, where the user is one sum.
-            self._rows[f"recall_at_{k}"] = hits.astype(np.float64), every
+            self._rows[f"recall_at_{k}"] = hits, every
+            gains = _mean_gain(ranks, ties, discounts[:k])
             self._rows[f"ndcg_at_{k}"] = gains / best[self._users] / self._share, every
-            self._rows[f"hit_rate_at_{k}"] = (is_first & hits) / self._share, every
-        with np.errstate(divide="ignore"):
-            self._rows["mean_reciprocal_rank"] = is_first / ranks / self._share, every
-        main = (ranks <= _MAIN).astype(np.float64)
+            self._rows[f"hit_rate_at_{k}"] = is_first * hits / self._share, every
+        reciprocal = _mean_gain(ranks, ties, 1.0 / np.arange(1, num_items + 1))
+        self._rows["mean_reciprocal_rank"] = is_first * reciprocal / self._share, every
+        main = _mean_gain(ranks, ties, np.ones(_MAIN))
         is_warm, has_history = statistics["item_count"][own] > 0, statistics["user_count"][own] > 0
         in_catalogue = np.isfinite(ranks)
         self._rows[f"recall_at_{_MAIN}_warm_items"] = main, is_warm
         self._rows[f"recall_at_{_MAIN}_cold_items"] = main, ~is_warm & in_catalogue
         self._rows[f"recall_at_{_MAIN}_warm_users"] = main, has_history
         self._rows[f"recall_at_{_MAIN}_cold_users"] = main, ~has_history
-        among = (alike <= _MAIN).astype(np.float64)
+        alike = (statistics[name][own].astype(np.float64) for name in ("rank_alike", "ties_alike"))
+        among = _mean_gain(*alike, np.ones(_MAIN))
         self._rows[f"recall_at_{_MAIN}_among_cold_items"] = among, ~is_warm & in_catalogue
         listed = statistics["listed"][own][:, :_MAIN]
         self._listed = listed
@@ -146,7 +145,22 @@ def as_baseline(statistics: Statistics, name: str) -> Statistics:
     """The statistics with a baseline's ranking in the place of the model's."""
     own: Mapping[str, np.ndarray] = {
         key: statistics[f"{name}_{key}"]
-        for key in ("rank", "rank_alike", "listed", "popularity")
+        for key in ("rank", "ties", "rank_alike", "ties_alike", "listed", "popularity")
         if f"{name}_{key}" in statistics
     }
     return {**statistics, **own}
+
+
+def _mean_gain(ranks: np.ndarray, ties: np.ndarray, gains: np.ndarray) -> np.ndarray:
+    """What each row gains, the mean over the places that its item may have.
+
+    Args:
+        ranks: float64 [rows], the mean of these places, from 1; infinite: none.
+        ties: float64 [rows], how many they are.
+        gains: float64 [places], of each place from the first on; beyond them nothing is gained.
+    """
+    summed = np.concatenate([[0.0], np.cumsum(gains)])
+    before = ranks - (ties + 1) / 2
+    low, high = (np.clip(places, 0, len(gains)).astype(np.int64) for places in (before, before + ties))
+    result: np.ndarray = (summed[high] - summed[low]) / ties
+    return result

@@ -282,13 +282,14 @@ class TwoTowerHead(CandidateHead[Towers], config=TwoTowerHeadConfig):
             prefix = f"{name}_" if name else ""
             own = scores.gather(1, (chosen - 1).clamp(min=0)[:, None])
             for which, among in (
-                ("rank", ~seen),
-                ("rank_alike", ~seen & (is_warm == is_warm[(chosen - 1).clamp(min=0)][:, None])),
+                ("", ~seen),
+                ("_alike", ~seen & (is_warm == is_warm[(chosen - 1).clamp(min=0)][:, None])),
             ):
                 before = ((scores > own) & among).sum(dim=1)
-                alike = ((scores == own) & among).sum(dim=1) - 1  # itself is one of them
-                rank = 1 + before + alike.clamp(min=0) / 2
-                arrays[prefix + which] = torch.where(chosen > 0, rank.float(), torch.inf)
+                ties = ((scores == own) & among).sum(dim=1).clamp(min=1)  # itself is one of them
+                rank = before + (ties + 1) / 2
+                arrays[f"{prefix}rank{which}"] = torch.where(chosen > 0, rank.float(), torch.inf)
+                arrays[f"{prefix}ties{which}"] = ties.float()
             listed = scores.masked_fill(seen, -math.inf)
             arrays[f"{prefix}listed"] = self._top(listed)["values"]
         popularity = self.counts.float() / self.counts.sum().clamp(min=1)
