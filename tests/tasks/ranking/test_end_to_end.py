@@ -87,6 +87,8 @@ def test_the_contribution_says_that_the_picture_is_what_ranks_them(run: polysens
     assert run.contributions is not None
     photo = next(each for each in run.contributions.targets[0].columns if each.name == "items.photo")
     assert photo.drop["gain"].low > 0
+    assert photo.drop["gain_of_new_items"].value == pytest.approx(photo.drop["gain"].value), "all of them are new"
+    assert np.isnan(photo.drop["gain_of_known_items"].value)
 
 
 def test_users_get_their_color_and_new_users_what_is_popular(run: polysense.Run, tmp_path: Path) -> None:
@@ -128,7 +130,7 @@ def test_what_the_future_holds_is_in_no_history(run: polysense.Run) -> None:
 
 def test_the_report_shows_rankings_beside_one_another(run: polysense.Run) -> None:
     page = (run.folder / "report.html").read_text(encoding="utf-8")
-    for words in ("rankings beside one another", "item-kNN over choices", "recent popularity", "new items"):
+    for words in ("rankings beside one another", "item-kNN over choices", "recent popularity", "BPR on keys", "new items"):
         assert words in page
 
 

@@ -21,18 +21,34 @@ _BASELINES = {
     "popularity": "popularity",
     "recent popularity": "recent_popularity",
     "item-kNN over choices": "item_knn",
+    "BPR on keys": "bpr",
 }
 
 
 class RankingContribution(Contribution[RankingTarget]):
-    """A column is worth what it adds to the discounted gain of a choice in the ranking of all items."""
+    """A column is worth what it adds to the discounted gain of a choice in the ranking of all items.
 
-    measures = (Measure("gain", "discounted gain"), Measure("recall", "recall at 20", "pp"))
+    Of items that no training row holds, which are known by their columns alone, it is measured apart.
+    """
+
+    measures = (
+        Measure("gain", "discounted gain"),
+        Measure("recall", "recall at 20", "pp"),
+        Measure("gain_of_new_items", "discounted gain of new items"),
+        Measure("gain_of_known_items", "discounted gain of known items"),
+    )
     is_prior_without_columns = False
 
     def row_values(self, target: RankingTarget, statistics: Statistics) -> np.ndarray:
+        """The gain, whether the item is among the first 20, and whether training holds it."""
         ranks = statistics["rank"].astype(np.float64)
-        return np.stack([1.0 / np.log2(1.0 + ranks), ranks <= 20], axis=1)
+        return np.stack([1.0 / np.log2(1.0 + ranks), ranks <= 20, statistics["item_count"] > 0], axis=1)
+
+    def measured(self, target: RankingTarget, values: np.ndarray, truth: np.ndarray) -> np.ndarray:
+        gains, hits, known = values.transpose(2, 0, 1)
+        # Scaled so that the mean over all rows is the mean over those of the kind; NaN where there is none.
+        shares = [of_kind.mean() if of_kind.any() else np.nan for of_kind in (1.0 - known, known)]
+        return np.stack([gains, hits, gains * (1.0 - known) / shares[0], gains * known / shares[1]])
 
 
 class RankingSpec(TaskSpec[RankingTarget]):

@@ -258,7 +258,7 @@ class RankingProcessor(TargetProcessor):
         return np.array([number, code], dtype=np.int64)
 
     def counted(self) -> Mapping[str, np.ndarray]:
-        """What is counted of the training rows: how often each item was chosen, lately too, and items' neighbors."""
+        """What is known of the training rows: who chose what, how often each item was chosen, lately too, and neighbors."""
         known = self.known
         neighbors, similarities = item_neighbors(known.users, known.items, len(known.item_keys))
         return {
@@ -267,6 +267,8 @@ class RankingProcessor(TargetProcessor):
             "user_counts": known.user_counts,
             "neighbors": neighbors,
             "similarities": similarities,
+            "users": known.users,
+            "items": known.items,
         }
 
     def render(self, value: Any) -> str | None:

@@ -31,7 +31,7 @@ def head_of(**settings: object) -> TwoTowerHead:
     neighbors, similarities = item_neighbors(users, items, NUM_ITEMS)
     head.fit_counts({
         "counts": counts, "recent_counts": counts, "user_counts": np.array([0, 2, 2, 2]), "neighbors": neighbors,
-        "similarities": similarities,
+        "similarities": similarities, "users": users, "items": items,
     })  # fmt: skip
     return head.eval()
 

@@ -35,6 +35,7 @@ from polysense.errors import ConfigError
 from polysense.nn.candidates import CandidateHead
 from polysense.nn.head import HeadConfig, readout
 from polysense.nn.layers.draws import uniforms
+from polysense.tasks.ranking.heads.bpr import FACTORS, fit_bpr
 from polysense.tasks.ranking.heads.history import History, HistoryEncoder
 from polysense.tasks.ranking.neighbors import NUM_NEIGHBORS
 from polysense.tasks.ranking.record import RankingTarget
@@ -45,7 +46,7 @@ __all__ = ["BASELINES", "MOST_RANKED", "Towers", "TwoTowerHead", "TwoTowerHeadCo
 MOST_RANKED = 50
 """Items that a prediction lists."""
 
-BASELINES = ("popularity", "recent_popularity", "item_knn")
+BASELINES = ("popularity", "recent_popularity", "item_knn", "bpr")
 """Rankings without a model, beside which every evaluation stands."""
 
 _NEVER = -1e9
@@ -105,6 +106,8 @@ class TwoTowerHead(CandidateHead[Towers], config=TwoTowerHeadConfig):
     user_counts: Tensor
     neighbors: Tensor
     similarities: Tensor
+    bpr_users: Tensor
+    bpr_items: Tensor
 
     def __init__(self, config: TwoTowerHeadConfig, target: RankingTarget, width: int) -> None:
         super().__init__(target, config.loss_weight, target.num_items, config.size + 1)
@@ -128,6 +131,8 @@ class TwoTowerHead(CandidateHead[Towers], config=TwoTowerHeadConfig):
         num_neighbors = min(NUM_NEIGHBORS, max(num_items - 1, 1))
         self.register_buffer("neighbors", torch.zeros(num_items + 1, num_neighbors, dtype=torch.int64))
         self.register_buffer("similarities", torch.zeros(num_items + 1, num_neighbors))
+        self.register_buffer("bpr_users", torch.zeros(num_users + 1, FACTORS + 1))
+        self.register_buffer("bpr_items", torch.zeros(num_items + 1, FACTORS + 1))
 
     def connect(self, columns: Sequence[Column]) -> None:
         names = [column.name for column in columns]
@@ -152,8 +157,11 @@ class TwoTowerHead(CandidateHead[Towers], config=TwoTowerHeadConfig):
         return self.item_columns
 
     def fit_counts(self, counts: Mapping[str, np.ndarray]) -> None:
-        for name, values in counts.items():
-            getattr(self, name).copy_(torch.from_numpy(np.ascontiguousarray(values)))
+        for name in ("counts", "recent_counts", "user_counts", "neighbors", "similarities"):
+            getattr(self, name).copy_(torch.from_numpy(np.ascontiguousarray(counts[name])))
+        users, items = fit_bpr(counts["users"], counts["items"], self.target.num_users, self.target.num_items)
+        self.bpr_users.copy_(users)
+        self.bpr_items.copy_(items)
         with torch.no_grad():  # how popular an item is need not be learned step by step
             logs = (self.counts.float() + 1.0).log()
             self.item_bias.weight.copy_((logs - logs[1:].mean())[:, None])
@@ -269,7 +277,7 @@ class TwoTowerHead(CandidateHead[Towers], config=TwoTowerHeadConfig):
     def score(self, fused: Fused, context: RowContext, truth: Truth) -> dict[str, Tensor]:
         """Where the chosen item lies in the ranking of all, and in those of the baselines."""
         chosen = RankingTruth.of(truth).items
-        _, items = self._prompt(context, len(fused.pooled))
+        users, items = self._prompt(context, len(fused.pooled))
         seen = self._seen(items)
         seen = seen & ~F.one_hot(chosen, seen.shape[1] + 1)[:, 1:].bool()  # what is asked for is among the candidates
         is_warm = self.counts[1:] > 0
@@ -277,7 +285,7 @@ class TwoTowerHead(CandidateHead[Towers], config=TwoTowerHeadConfig):
             "item_count": self.counts[chosen],
             "user_count": (items > 0).sum(dim=1),
         }
-        rankings = {"": self._scores(fused, context), **self._baseline_scores(items)}
+        rankings = {"": self._scores(fused, context), **self._baseline_scores(users, items)}
         for name, scores in rankings.items():
             prefix = f"{name}_" if name else ""
             own = scores.gather(1, (chosen - 1).clamp(min=0)[:, None])
@@ -298,7 +306,9 @@ class TwoTowerHead(CandidateHead[Towers], config=TwoTowerHeadConfig):
             arrays[f"{prefix}popularity"] = popularity[arrays[f"{prefix}listed"]]
         return arrays
 
-    def _baseline_scores(self, items: Int[Tensor, "batch length"]) -> dict[str, Tensor]:
+    def _baseline_scores(
+        self, users: Int[Tensor, " batch"], items: Int[Tensor, "batch length"]
+    ) -> dict[str, Tensor]:
         shape = (len(items), self.target.num_items)
         near = self.similarities[items] * (items > 0)[:, :, None]
         votes = torch.zeros(len(items), self.target.num_items + 1, device=items.device)
@@ -309,6 +319,8 @@ class TwoTowerHead(CandidateHead[Towers], config=TwoTowerHeadConfig):
             "popularity": self.counts[1:].float().expand(shape),
             "recent_popularity": self.recent_counts[1:].float().expand(shape),
             "item_knn": votes[:, 1:] + 1e-6 * fallback,
+            # Whom it does not know gets what is popular.
+            "bpr": torch.where((users > 0)[:, None], self.bpr_users[users] @ self.bpr_items[1:].T, fallback),
         }
 
 
