@@ -238,14 +238,14 @@ def test_labels_must_fit() -> None:
 
 
 def test_family_reads_yaml() -> None:
-    assert list(base.members("split")) == ["column", "fraction", "group"]
+    assert list(base.members("split")) == ["column", "fraction", "group", "last_of_group", "time"]
     config = codec.from_dict(SplitConfig, {"type": "column", "column": "s", "train": [0, "a"]})
     assert config == ColumnSplitConfig(column="s", train=(0, "a"))
     assert codec.from_dict(SplitConfig, codec.to_dict(config)) == config
     for member in base.members("split").values():
         summary, texts = base.describe(member)
         assert summary
-        assert {"column", "validation"} & texts.keys()
+        assert {"column", "validation", "group"} & texts.keys()
 
 
 def test_split_name() -> None:

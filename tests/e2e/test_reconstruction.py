@@ -134,7 +134,7 @@ def test_some_columns_are_restored_from_all(table: Path) -> None:
     assert "type: reconstruction" in generated
     with pytest.raises(ColumnError, match="'nobody' can't be reconstructed"):
         api.new(table, ["nobody"], task="reconstruction")
-    with pytest.raises(ConfigError, match="retrieval and reconstruction"):
+    with pytest.raises(ConfigError, match="retrieval, ranking and reconstruction"):
         api.new(table, None, task="generation")
 
 

@@ -23,6 +23,7 @@ from polysense.core.logs import get_logger
 from polysense.core.registry import modality, tasks
 from polysense.core.registry import task as registry_task
 from polysense.core.role import Role
+from polysense.core.spelling import enumerated
 from polysense.data.augmentation.base import TransformConfig
 from polysense.data.config import DataConfig
 from polysense.data.joins.config import JoinConfig
@@ -142,7 +143,7 @@ def prepare(
             raise ConfigError(f"task: found {task!r}, expected one of {', '.join(tasks())}")
         raise ConfigError(
             f"task: found {task!r} and no target; name its column with --target COLUMN (target= in Python). The only "
-            f"tasks without one are {' and '.join(without_column)}"
+            f"tasks without one are {enumerated(without_column)}"
         )
     if target is None and task is None:
         table = read_table(source)

@@ -130,7 +130,13 @@ def test_what_the_future_holds_is_in_no_history(run: polysense.Run) -> None:
 
 def test_the_report_shows_rankings_beside_one_another(run: polysense.Run) -> None:
     page = (run.folder / "report.html").read_text(encoding="utf-8")
-    for words in ("rankings beside one another", "item-kNN over choices", "recent popularity", "BPR on keys", "new items"):
+    for words in (
+        "rankings beside one another",
+        "item-kNN over choices",
+        "recent popularity",
+        "BPR on keys",
+        "new items",
+    ):
         assert words in page
 
 

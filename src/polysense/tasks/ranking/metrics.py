@@ -3,8 +3,8 @@
 Every item that the user had not chosen before is a candidate: a sample of negatives orders models otherwise than the
 whole catalogue does (Krichene, Rendle, "On Sampled Metrics for Item Recommendation", KDD 2020). A user's items are
 ranked together and each user counts once, as in Järvelin and Kekäläinen, "Cumulated gain-based evaluation of IR
-techniques", ACM TOIS 2002, with the ideal order of as many items as the user chose. Items of one score come in any order
-with the same chance, and what is counted is the mean over these orders: a ranking that knows nothing is at chance.
+techniques", ACM TOIS 2002, with the ideal order of as many items as the user chose. Items of one score come in any
+order with the same chance, and the mean over these orders is counted: a ranking that knows nothing is at chance.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ class RankingScorer(Scorer):
         self._rows[f"recall_at_{_MAIN}_cold_items"] = main, ~is_warm & in_catalogue
         self._rows[f"recall_at_{_MAIN}_warm_users"] = main, has_history
         self._rows[f"recall_at_{_MAIN}_cold_users"] = main, ~has_history
-        alike = (statistics[name][own].astype(np.float64) for name in ("rank_alike", "ties_alike"))
-        among = _mean_gain(*alike, np.ones(_MAIN))
+        alike, alike_ties = (statistics[name][own].astype(np.float64) for name in ("rank_alike", "ties_alike"))
+        among = _mean_gain(alike, alike_ties, np.ones(_MAIN))
         self._rows[f"recall_at_{_MAIN}_among_cold_items"] = among, ~is_warm & in_catalogue
         listed = statistics["listed"][own][:, :_MAIN]
         self._listed = listed

@@ -55,9 +55,9 @@ class RankingSpec(TaskSpec[RankingTarget]):
     """Choices.
 
     Its row statistics: `user` int64 [rows]; `rank` and `rank_alike` float32 [rows], of the item among all candidates
-    and among those that training holds or not, as it does itself, and `ties`, `ties_alike`, how many have its score; `listed` int64 and `popularity` float32 [rows, 50],
-    the first items and their shares of the training rows; `item_count`, `user_count` int64 [rows]; and `rank`,
-    the others but `user` and the counts of each baseline under its name.
+    and among those that training holds or not, as it does itself, and `ties`, `ties_alike`, how many have its score;
+    `listed` int64 and `popularity` float32 [rows, 50], the first items and their shares of the training rows;
+    `item_count`, `user_count` int64 [rows]; and of each baseline the same but the user and the counts, under its name.
     """
 
     name = "ranking"

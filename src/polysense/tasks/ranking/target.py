@@ -258,7 +258,7 @@ class RankingProcessor(TargetProcessor):
         return np.array([number, code], dtype=np.int64)
 
     def counted(self) -> Mapping[str, np.ndarray]:
-        """What is known of the training rows: who chose what, how often each item was chosen, lately too, and neighbors."""
+        """What is known of the training rows: who chose what, how often each item was chosen, and neighbors."""
         known = self.known
         neighbors, similarities = item_neighbors(known.users, known.items, len(known.item_keys))
         return {

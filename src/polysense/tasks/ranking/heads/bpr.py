@@ -19,7 +19,7 @@ __all__ = ["FACTORS", "fit_bpr"]
 FACTORS = 32
 
 _BATCH, _RATE, _DECAY, _START = 4096, 5e-3, 1e-5, 0.05
-_MOST_STEPS, _EPOCHS = 2_000, 30
+_FEWEST_STEPS, _MOST_STEPS, _EPOCHS = 300, 2_000, 30
 
 
 def fit_bpr(
@@ -49,7 +49,7 @@ def fit_bpr(
     every = torch.from_numpy(pairs)
     if len(every):
         optimizer = torch.optim.Adam(parameters, lr=_RATE)
-        steps = min(_MOST_STEPS, _EPOCHS * math.ceil(len(every) / _BATCH))
+        steps = min(max(_EPOCHS * math.ceil(len(every) / _BATCH), _FEWEST_STEPS), _MOST_STEPS)
         size = min(_BATCH, len(every))
         for _ in range(steps):
             chosen = every[torch.randint(len(every), (size,), generator=generator)]

@@ -306,9 +306,7 @@ class TwoTowerHead(CandidateHead[Towers], config=TwoTowerHeadConfig):
             arrays[f"{prefix}popularity"] = popularity[arrays[f"{prefix}listed"]]
         return arrays
 
-    def _baseline_scores(
-        self, users: Int[Tensor, " batch"], items: Int[Tensor, "batch length"]
-    ) -> dict[str, Tensor]:
+    def _baseline_scores(self, users: Int[Tensor, " batch"], items: Int[Tensor, "batch length"]) -> dict[str, Tensor]:
         shape = (len(items), self.target.num_items)
         near = self.similarities[items] * (items > 0)[:, :, None]
         votes = torch.zeros(len(items), self.target.num_items + 1, device=items.device)
