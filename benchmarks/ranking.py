@@ -9,7 +9,8 @@ each part, in RecBole's format, into `--work`, from which `benchmarks/ranking_pe
 Differences are paired over users.
 
 `emoji` plants preferences: each user likes two of eight groups of things, and chooses their pictures in two styles.
-Pictures of the third style are new: nobody chose one in training. They are ranked with the pictures and without.
+Pictures of the third style are new: nobody chose one in training. They are ranked with the pictures and without, by a
+number that tells nothing.
 """
 
 from __future__ import annotations
@@ -154,7 +155,9 @@ def write_preferences(source: Path, folder: Path, num_users: int, seed: int) -> 
     rows = [row for row in rows if row["group"] in groups]
     styles = sorted({row["style"] for row in rows})
     new = styles[-1]
-    _write(folder / "items.csv", ["item_id", "photo"], [[row["id"], str(source / row["image"])] for row in rows])
+    shelves = draws.normal(size=len(rows)).round(3).tolist()  # which tell nothing
+    items = [[row["id"], str(source / row["image"]), shelf] for row, shelf in zip(rows, shelves, strict=True)]
+    _write(folder / "items.csv", ["item_id", "photo", "shelf"], items)
     places = {(group, style == new): [] for group in groups for style in styles}  # type: ignore[var-annotated]
     for i, row in enumerate(rows):
         places[row["group"], row["style"] == new].append(i)
@@ -174,26 +177,30 @@ def _emoji(options: argparse.Namespace) -> None:
     work.mkdir(parents=True, exist_ok=True)
     write_preferences(Path(options.folder), work, options.users, 0)
     share = 6 / 30
-    for name in ("pictures", "ids"):
-        joins = [f"data.tables.items.table={work / 'items.csv'}"] if name == "pictures" else []
+    for name, ignored in (("with", {}), ("without", {"items.photo": "ignored"})):
         run = polysense.fit(
             work / "choices.csv",
             task="ranking",
             output=work / f"run-{name}",
             pretrained=options.pretrained,
+            columns=ignored,
             overrides=[
-                *joins, f"data.split.test={share}", "data.split.validation=0.1", "data.transforms={}",
-                "model.heads.ranking.id_dropout=0.5", *options.overrides,
+                f"data.tables.items.table={work / 'items.csv'}", f"data.split.test={share}",
+                "data.split.validation=0.1", "data.transforms={}", "model.heads.ranking.id_dropout=0.5",
+                *options.overrides,
             ],
             progress=False,
         )  # fmt: skip
-        print(f"with {name}: {run.training.seconds:,.0f} s of training")
-        print(run.evaluations["test"].headline())
+        print(f"{name} pictures: {run.training.seconds:,.0f} s of training")
         metrics = run.evaluations["test"].metrics["ranking"]
+        popular = run.baselines["test"]["constant"].metrics["ranking"]
         for key in ("recall_at_20_cold_items", "recall_at_20_among_cold_items"):
-            print(key, metrics[key], "popularity:", run.baselines["test"]["constant"].metrics["ranking"][key])
+            print(
+                key,
+                *(f"{one[key].value:.4f} ({one[key].low:.4f} to {one[key].high:.4f})" for one in (metrics, popular)),
+            )
         if run.contributions is not None:
-            print(run.contributions.sentence)
+            print(run.contributions.summary_sentence())
 
 
 def _sizes(options: argparse.Namespace) -> None:

@@ -16,8 +16,8 @@ import numpy as np
 from polysense.core.logs import get_logger, remark
 from polysense.data.split import RandomSplitConfig, SplitConfig, check_fractions, groups_of
 from polysense.data.tables.sources import Table
-from polysense.data.values.times import time_of
-from polysense.errors import DecodeError, SplitError
+from polysense.data.values.times import times_of
+from polysense.errors import SplitError
 
 __all__ = ["LastOfGroupSplitConfig", "TimeSplitConfig"]
 
@@ -106,22 +106,16 @@ class TimeSplitConfig(SplitConfig):
 def _numbers(table: Table, column: str) -> np.ndarray:
     """Times as float64 [rows], NaN where there is none that can be read, which is said."""
     table.require(column, "time column")
-    numbers, unread = np.full(len(table), np.nan), list[str]()
-    for i, cell in enumerate(table.cells(column)):
-        try:
-            number = time_of(cell)
-        except DecodeError as error:
-            unread.append(f"row {int(table.rows[i])}: {error}")
-            continue
-        numbers[i] = np.nan if number is None else number
-    if without := int(np.isnan(numbers).sum()):
+    moments = times_of(table.cells(column))
+    unread = [f"row {int(table.rows[position])}: {why}" for position, why in moments.unread]
+    if without := int(np.isnan(moments.values).sum()):
         remark(_log, "%s: %d rows without a time (%r) are in no split", table.name, without, column)
     if unread:
         remark(_log, "%s: %d times (%r) can't be read, the first in %s", table.name, len(unread), column, unread[0])
     if without == len(table):
         first = f": {unread[0]}" if unread else ""
         raise SplitError(f"{table.name}, column {column!r}: no cell is a time{first}; name another column")
-    return numbers
+    return moments.values
 
 
 def _from_end(groups: np.ndarray) -> np.ndarray:

@@ -208,10 +208,14 @@ class MultimodalModel(nn.Module):
             self._catalogues[key] = catalogue
         return self._catalogues[key]
 
+    def forget_catalogues(self) -> None:
+        """Has candidates encoded anew: the weights have changed, or the candidates."""
+        self._catalogues.clear()
+
     @torch.no_grad()
     def keep_catalogues(self) -> None:
         """Has heads keep what they say of the candidates, with a bundle; the caller has the model in eval mode."""
-        self._catalogues.clear()
+        self.forget_catalogues()
         for name, head in self.by_target().items():
             if isinstance(head, CandidateHead) and name in self.candidates:
                 head.catalogue.copy_(self._catalogue(name, head, self.schema.names))
@@ -278,7 +282,7 @@ class MultimodalModel(nn.Module):
     def train(self, mode: bool = True) -> MultimodalModel:
         """Frozen encoders stay in evaluation mode: no dropout, and no running statistics move."""
         super().train(mode)
-        self._catalogues.clear()
+        self.forget_catalogues()
         for name, encoder in self.column_encoders.items():
             encoder.train(mode and f"encoders.{name}" not in self.frozen)
         return self
@@ -292,5 +296,5 @@ class MultimodalModel(nn.Module):
 
 
 def _forget_catalogues(model: MultimodalModel, _: object) -> None:
-    """Candidates are encoded anew by other weights."""
-    model._catalogues.clear()
+    """For when weights are loaded; at the module's level, so that a model can be pickled."""
+    model.forget_catalogues()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from polysense.core.batch import Batch
@@ -15,15 +16,18 @@ from polysense.data.processor import Processor
 from polysense.data.tables.sources import Table
 from polysense.nn.model import MultimodalModel
 
-__all__ = ["give_candidates"]
+__all__ = ["choosing"]
 
 _CACHE_BYTES = 2**28
 
 
-def give_candidates(
+@contextmanager
+def choosing(
     model: MultimodalModel, processor: Processor, table: Table, prediction: PredictionConfig | None = None
-) -> list[TableDataset]:
-    """Gives a model the candidates that a table tells of.
+) -> Iterator[list[TableDataset]]:
+    """Within it, a model chooses from the candidates that a table tells of; afterwards, from what its heads have kept.
+
+    Within another one nothing changes: the candidates are those that were given first.
 
     Args:
         model: Which has kept what it knows of them, or learns it.
@@ -31,10 +35,10 @@ def give_candidates(
         table: Rows, with the tables that are joined to them.
         prediction: In which blocks candidates are computed.
 
-    Returns:
+    Yields:
         The catalogues, for what reads features of their cells beforehand.
     """
-    catalogues = []
+    catalogues, given = [], list[str]()
     for target in model.schema.targets:
         named_function = task(target.task).candidates
         if isinstance(named_function, Unsupported) or target.name in model.candidates:
@@ -43,8 +47,15 @@ def give_candidates(
         if isinstance(catalogue, Table):
             dataset = TableDataset(catalogue, processor, cache_bytes=_CACHE_BYTES)
             model.candidates[target.name] = partial(_batches, dataset, model, prediction)
+            given.append(target.name)
             catalogues.append(dataset)
-    return catalogues
+    try:
+        yield catalogues
+    finally:
+        for name in given:
+            del model.candidates[name]
+        if given:
+            model.forget_catalogues()
 
 
 def _batches(dataset: TableDataset, model: MultimodalModel, prediction: PredictionConfig | None) -> Iterator[Batch]:

@@ -26,7 +26,7 @@ from polysense.recipe import Recipe
 from polysense.training.state import has_checkpoint
 from polysense.training.time_plan import Deadline
 from polysense.workflows.blind_control import shuffled_inputs
-from polysense.workflows.candidates import give_candidates
+from polysense.workflows.candidates import choosing
 from polysense.workflows.evaluating import evaluate_model
 from polysense.workflows.finetune.transfer import without_parts
 from polysense.workflows.stored_features import store_for_bundle
@@ -56,14 +56,14 @@ def evaluate_bundle(
     decoded, where it has memory for that. Where the table's inputs were exchanged, `judged` are the rows as they were.
     """
     bundle.model.eval()
-    give_candidates(bundle.model, bundle.processor, table, bundle.prediction)
     dataset = TableDataset(table, bundle.processor) if dataset is None else dataset
     store_for_bundle(bundle, [dataset])
     batches = bundle.batches(dataset, progress=progress)
     clusters = row_groups(bundle, table)
-    return evaluate_model(
-        bundle.model, dataset, batches=batches, judged=judged, bootstrap=bootstrap, seed=seed, clusters=clusters
-    )
+    with choosing(bundle.model, bundle.processor, table, bundle.prediction):
+        return evaluate_model(
+            bundle.model, dataset, batches=batches, judged=judged, bootstrap=bootstrap, seed=seed, clusters=clusters
+        )
 
 
 def only_column(recipe: Recipe, name: str) -> Recipe:

@@ -46,7 +46,7 @@ from polysense.training.state import has_checkpoint
 from polysense.training.time_plan import Deadline, TimeLimit
 from polysense.training.trainer import Trainer, default_callbacks
 from polysense.workflows.calibration import JudgedOutputs, calibrate, calibrate_on
-from polysense.workflows.candidates import give_candidates
+from polysense.workflows.candidates import choosing
 from polysense.workflows.estimator_fitting import fit_experts, fits_estimators
 from polysense.workflows.expert_weights import ExpertWeights
 from polysense.workflows.feature_reading import FeatureReading, make_read_features
@@ -189,170 +189,177 @@ def train_model(
     if data.start is None:
         data = with_stored(data)
     fit_heads(model, data.train, config.seed, prediction=recipe.prediction)
-    store(give_candidates(model, processor, tables["train"], recipe.prediction), progress=progress)
-    started = begin(model, recipe, data.start, folder, write=distributed.is_main)
-    if data.start is not None:
-        data = with_stored(data)
-    rows, validation_set = data.datasets, data.validation
-    transforms = {name: transform.create(processor.columns[name]) for name, transform in recipe.data.transforms.items()}
-    stored_views, read = None, data.train
-    if recipe.data.views is not None and data.train.stored.keys() & transforms.keys():
-        stored_views = StoredViews.of(model, data.train, transforms, config.seed, recipe.data.views, progress=progress)
-        read = data.train.decoding(transforms)
-    num_workers = read_settings(recipe, read) if data.train.stored else data.num_workers
-    # Trained weights come from elsewhere: another model's, or those of the run that is resumed.
-    if data.start is None and not (resume and (folder / "checkpoints").is_dir()):
-        alone = deadline if distributed.world_size == 1 else None
-        warm_up(model, data.train, config.seed, resolve_device(config.device, distributed.local_rank), alone)
+    with choosing(model, processor, tables["train"], recipe.prediction) as catalogues:
+        store(catalogues, progress=progress)
+        started = begin(model, recipe, data.start, folder, write=distributed.is_main)
+        if data.start is not None:
+            data = with_stored(data)
+        rows, validation_set = data.datasets, data.validation
+        transforms = {
+            name: transform.create(processor.columns[name]) for name, transform in recipe.data.transforms.items()
+        }
+        stored_views, read = None, data.train
+        if recipe.data.views is not None and data.train.stored.keys() & transforms.keys():
+            stored_views = StoredViews.of(
+                model, data.train, transforms, config.seed, recipe.data.views, progress=progress
+            )
+            read = data.train.decoding(transforms)
+        num_workers = read_settings(recipe, read) if data.train.stored else data.num_workers
+        # Trained weights come from elsewhere: another model's, or those of the run that is resumed.
+        if data.start is None and not (resume and (folder / "checkpoints").is_dir()):
+            alone = deadline if distributed.world_size == 1 else None
+            warm_up(model, data.train, config.seed, resolve_device(config.device, distributed.local_rank), alone)
 
-    sampling = config.sampler
-    loader = TrainLoader(
-        read,
-        schema,
-        config.batch_size,
-        config.seed,
-        num_workers=num_workers,
-        rank=distributed.rank,
-        world_size=distributed.world_size,
-        pin_memory=torch.cuda.is_available() and config.device in ("auto", "cuda"),
-        accumulate=config.accumulate,
-        batching=batching_of(config, processor, lambda: data.lengths, data.some_lengths, model),
-        sampler=sampler_of(recipe, data.processor, data.train, model),
-        partners=partners_of(config, read, schema),
-    )
-
-    def augmented(batch: Batch, epoch: int) -> Batch:
-        varied = augment(
-            batch,
+        sampling = config.sampler
+        loader = TrainLoader(
+            read,
             schema,
-            transforms,
-            seed=config.seed,
-            epoch=epoch,
-            epochs=trainer.num_epochs,
-            views=recipe.data.views,
-            modality_dropout=recipe.data.modality_dropout,
-            again=sampling.augment_again if isinstance(sampling, ClassSamplerConfig) else 0,
+            config.batch_size,
+            config.seed,
+            num_workers=num_workers,
+            rank=distributed.rank,
+            world_size=distributed.world_size,
+            pin_memory=torch.cuda.is_available() and config.device in ("auto", "cuda"),
+            accumulate=config.accumulate,
+            batching=batching_of(config, processor, lambda: data.lengths, data.some_lengths, model),
+            sampler=sampler_of(recipe, data.processor, data.train, model),
+            partners=partners_of(config, read, schema),
         )
-        return varied if stored_views is None else stored_views(varied)
 
-    experts_share = why_experts_share(model)
-    own_weights = experts_share is None and validation_set is not None and distributed.world_size == 1
-    judged_part = _judged_part(model, own_weights)
-    expert_weights = ExpertWeights(model, folder, resume=resume) if own_weights else None
-    if experts_share is not None:
-        _log.debug("one best epoch for all of the model: %s", experts_share)
-    validate, samples = None, None
-    if validation_set is not None:
-        validation = Validation(
-            model,
-            validation_set,
-            num_rows=recipe.evaluation.generated_rows,
-            num_samples=recipe.evaluation.samples,
-            folder=folder,
-            seed=config.seed,
-            prediction=recipe.prediction,
-            fillers=config.compile,
-            resume=resume,
-            judged=judged_part,
-            experts=expert_weights,
-        )
-        samples = validation.samples
+        def augmented(batch: Batch, epoch: int) -> Batch:
+            varied = augment(
+                batch,
+                schema,
+                transforms,
+                seed=config.seed,
+                epoch=epoch,
+                epochs=trainer.num_epochs,
+                views=recipe.data.views,
+                modality_dropout=recipe.data.modality_dropout,
+                again=sampling.augment_again if isinstance(sampling, ClassSamplerConfig) else 0,
+            )
+            return varied if stored_views is None else stored_views(varied)
 
-        def validate() -> dict[str, float]:
-            return validation(trainer.epoch)
-
-    folder.mkdir(parents=True, exist_ok=True)
-    callbacks = [FeatureReading(model, rows), *default_callbacks(config, folder)]
-    for callback in callbacks:
-        if isinstance(callback, TensorBoard) and samples is not None:
-            callback.samples = samples.latest
-    if not progress:
-        callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
-    trainer = Trainer(
-        config,
-        model,
-        loader,
-        folder=folder,
-        validate=validate,
-        augment=augmented,
-        count_tokens=lambda batch: count_tokens(batch, schema),
-        measured=_measured(data, config) if config.balance is not None else None,
-        metrics={target.name: metrics_of(target) for target in schema.targets},
-        preferred=selection_metrics(model),
-        callbacks=callbacks,
-        distributed=distributed,
-        resume_hint=resume_hint,
-        others={"unreadable": loader},
-        judged=judged_part,
-        limit=None
-        if deadline is None
-        else TimeLimit(
-            deadline=deadline,
-            name="training" if name is None else name,
-            rows_afterwards=rows_afterwards(recipe, tables),
-            fixed_work=expected_seconds(model, recipe, len(data.train)),
-            most_work=_MOST_FOR_ESTIMATORS,
-            validation_rows=0 if validation_set is None else len(validation_set),
-        ),
-    )
-    with loader:
-        result = trainer.fit(resume=resume)
-    expert_epochs = None
-    if samples is not None and distributed.is_main:
-        samples.finish(result.best_epoch)
-    calibrated: dict[str, str] = {}
-    with logged_afterwards(folder / "train.log") if distributed.is_main else nullcontext():
-        if expert_weights is not None:
-            expert_epochs = expert_weights.restore(model)
-        outputs = None if judged is None else judged(model)
-        experts = fit_experts(model, recipe, data.train, validation_set, distributed, outputs, deadline)
-        if recipe.evaluation.simple_baselines and save and distributed.is_main:
-            fit_simple_baselines(model, recipe, data.train, folder, experts, deadline)
-        if judged is not None:
-            calibrated = calibrate_on(model, judged(model), judged.subsets(model), "out-of-fold")
-        elif validation_set is not None:
-            calibrated = calibrate(
+        experts_share = why_experts_share(model)
+        own_weights = experts_share is None and validation_set is not None and distributed.world_size == 1
+        judged_part = _judged_part(model, own_weights)
+        expert_weights = ExpertWeights(model, folder, resume=resume) if own_weights else None
+        if experts_share is not None:
+            _log.debug("one best epoch for all of the model: %s", experts_share)
+        validate, samples = None, None
+        if validation_set is not None:
+            validation = Validation(
                 model,
                 validation_set,
+                num_rows=recipe.evaluation.generated_rows,
+                num_samples=recipe.evaluation.samples,
+                folder=folder,
+                seed=config.seed,
                 prediction=recipe.prediction,
-                has_time=lambda rows: (
-                    deadline is None
-                    or deadline.allows(trainer.seconds_per_predicted_row * rows, "temperatures by the columns of a row")
-                ),
+                fillers=config.compile,
+                resume=resume,
+                judged=judged_part,
+                experts=expert_weights,
             )
-        if deadline is not None:
-            deadline.owe(CALIBRATION, 0.0)
-        model.eval()
-        model.keep_catalogues()
-    info = {
-        "rows": {name: len(table) for name, table in tables.items()},
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "seconds": result.seconds,
-        "wall_seconds": time.monotonic() - started_at,
-        "samples_per_second": result.samples_per_second,
-        "best_epoch": result.best_epoch,
-    }
-    if resume:
-        info["wall_seconds"] = _wall_seconds(folder, info)
-    if expert_epochs:
-        info["expert_epochs"] = dict(expert_epochs)
-    if experts.weights:
-        info["fusion_weights"] = {target: str(weights) for target, weights in experts.weights.items()}
-    if calibrated:
-        info["calibration"] = calibrated
-    if started:
-        info["init_from"] = started
-    if imputed is not None:
-        info["impute"] = {**imputed, "bundle": path_from(folder, imputed["bundle"])}
-    bundle = Bundle(processor, model, recipe.model, to_dict(recipe), info, prediction=recipe.prediction)
-    if (remembered := rows_sketched(bundle, tables["train"])) is not None:
-        info["seen_rows"] = remembered
-    if save and distributed.is_main:
-        saving = time.monotonic()
-        bundle.save(folder / "bundle")
-        if deadline is not None:  # it is saved once more, with its scores
-            deadline.owe(BUNDLE, time.monotonic() - saving)
-    return bundle, result, [cell for _, cell in sorted(loader.unreadable.items())]
+            samples = validation.samples
+
+            def validate() -> dict[str, float]:
+                return validation(trainer.epoch)
+
+        folder.mkdir(parents=True, exist_ok=True)
+        callbacks = [FeatureReading(model, rows), *default_callbacks(config, folder)]
+        for callback in callbacks:
+            if isinstance(callback, TensorBoard) and samples is not None:
+                callback.samples = samples.latest
+        if not progress:
+            callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
+        trainer = Trainer(
+            config,
+            model,
+            loader,
+            folder=folder,
+            validate=validate,
+            augment=augmented,
+            count_tokens=lambda batch: count_tokens(batch, schema),
+            measured=_measured(data, config) if config.balance is not None else None,
+            metrics={target.name: metrics_of(target) for target in schema.targets},
+            preferred=selection_metrics(model),
+            callbacks=callbacks,
+            distributed=distributed,
+            resume_hint=resume_hint,
+            others={"unreadable": loader},
+            judged=judged_part,
+            limit=None
+            if deadline is None
+            else TimeLimit(
+                deadline=deadline,
+                name="training" if name is None else name,
+                rows_afterwards=rows_afterwards(recipe, tables),
+                fixed_work=expected_seconds(model, recipe, len(data.train)),
+                most_work=_MOST_FOR_ESTIMATORS,
+                validation_rows=0 if validation_set is None else len(validation_set),
+            ),
+        )
+        with loader:
+            result = trainer.fit(resume=resume)
+        expert_epochs = None
+        if samples is not None and distributed.is_main:
+            samples.finish(result.best_epoch)
+        calibrated: dict[str, str] = {}
+        with logged_afterwards(folder / "train.log") if distributed.is_main else nullcontext():
+            if expert_weights is not None:
+                expert_epochs = expert_weights.restore(model)
+            outputs = None if judged is None else judged(model)
+            experts = fit_experts(model, recipe, data.train, validation_set, distributed, outputs, deadline)
+            if recipe.evaluation.simple_baselines and save and distributed.is_main:
+                fit_simple_baselines(model, recipe, data.train, folder, experts, deadline)
+            if judged is not None:
+                calibrated = calibrate_on(model, judged(model), judged.subsets(model), "out-of-fold")
+            elif validation_set is not None:
+                calibrated = calibrate(
+                    model,
+                    validation_set,
+                    prediction=recipe.prediction,
+                    has_time=lambda rows: (
+                        deadline is None
+                        or deadline.allows(
+                            trainer.seconds_per_predicted_row * rows, "temperatures by the columns of a row"
+                        )
+                    ),
+                )
+            if deadline is not None:
+                deadline.owe(CALIBRATION, 0.0)
+            model.eval()
+            model.keep_catalogues()
+        info = {
+            "rows": {name: len(table) for name, table in tables.items()},
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "seconds": result.seconds,
+            "wall_seconds": time.monotonic() - started_at,
+            "samples_per_second": result.samples_per_second,
+            "best_epoch": result.best_epoch,
+        }
+        if resume:
+            info["wall_seconds"] = _wall_seconds(folder, info)
+        if expert_epochs:
+            info["expert_epochs"] = dict(expert_epochs)
+        if experts.weights:
+            info["fusion_weights"] = {target: str(weights) for target, weights in experts.weights.items()}
+        if calibrated:
+            info["calibration"] = calibrated
+        if started:
+            info["init_from"] = started
+        if imputed is not None:
+            info["impute"] = {**imputed, "bundle": path_from(folder, imputed["bundle"])}
+        bundle = Bundle(processor, model, recipe.model, to_dict(recipe), info, prediction=recipe.prediction)
+        if (remembered := rows_sketched(bundle, tables["train"])) is not None:
+            info["seen_rows"] = remembered
+        if save and distributed.is_main:
+            saving = time.monotonic()
+            bundle.save(folder / "bundle")
+            if deadline is not None:  # it is saved once more, with its scores
+                deadline.owe(BUNDLE, time.monotonic() - saving)
+        return bundle, result, [cell for _, cell in sorted(loader.unreadable.items())]
 
 
 def _judged_part(model: MultimodalModel, own_weights: bool) -> str:

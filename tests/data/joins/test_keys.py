@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from polysense.data.joins.config import JoinConfig
 from polysense.data.joins.join import Joined, join_tables
-from polysense.data.joins.keys import choose_level, key_texts, match
+from polysense.data.joins.keys import LEVELS, Comparison, choose_level, key_text, key_texts, match
 from polysense.data.tables.sources import read_table
-from polysense.errors import TableError
+from polysense.errors import DecodeError, TableError
 
 
 def joined(main: list[Any], side: list[Any], **settings: Any) -> Joined:
@@ -81,3 +81,31 @@ def test_a_match_is_what_equal_integers_say(main: list[int | None], side: list[i
     assert result.num_keys == len(known)
     assert [known[i] if i >= 0 else None for i in result.side.tolist()] == side
     assert [known[i] if i >= 0 else None for i in result.main.tolist()] == [k if k in known else None for k in main]
+
+
+CELLS = ["7", "007", " 7", "7.0", "+7", "-0", "0", "a", "a ", "\u00e9", "e\u0301", "", "#N/A", "1.50", "-3"]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@given(st.lists(st.one_of(st.sampled_from(CELLS), st.text(max_size=4)), min_size=1, max_size=8))
+def test_a_single_key_is_compared_as_a_column_is(level: Comparison, cells: list[str]) -> None:
+    column = key_texts(pl.Series("k", cells, dtype=pl.String), "table")
+    numbers = match([column], [column], level).side
+    singles = [key_text(cell, level) for cell in cells]
+    for i, own in enumerate(singles):
+        assert (own is None) == (numbers[i] < 0)
+        for j, other in enumerate(singles):
+            if own is not None and other is not None:
+                assert (own == other) == (numbers[i] == numbers[j]), (cells[i], cells[j])
+
+
+@pytest.mark.parametrize(("cell", "key"), [(7, "7"), (7.0, "7"), (True, "true"), (float("nan"), None), (None, None)])
+def test_a_key_is_the_same_in_every_container(cell: object, key: str | None) -> None:
+    assert key_text(cell, "exact") == key
+
+
+def test_what_is_no_key_is_refused_in_a_sentence() -> None:
+    with pytest.raises(DecodeError, match="found a list as a key"):
+        key_text(["a"], "exact")
+    with pytest.raises(DecodeError, match="above 2\\^53"):
+        key_text(1e17, "exact")

@@ -7,6 +7,9 @@ is chosen only where it joins more rows and makes no two keys of a table one, an
 
 from __future__ import annotations
 
+import math
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -16,9 +19,9 @@ import polars as pl
 from jaxtyping import Int64
 
 from polysense.data.values.cells import SHEET_ERRORS
-from polysense.errors import TableError
+from polysense.errors import DecodeError, TableError
 
-__all__ = ["LEVELS", "Comparison", "KeyMatch", "choose_level", "key_texts", "match"]
+__all__ = ["LEVELS", "Comparison", "KeyMatch", "choose_level", "key_text", "key_texts", "match"]
 
 Comparison = Literal["exact", "trimmed", "numbers"]
 LEVELS: tuple[Comparison, ...] = ("exact", "trimmed", "numbers")
@@ -83,6 +86,42 @@ def key_texts(column: pl.Series, where: str) -> pl.Series:
     raise TableError(
         f"{where}, column {column.name!r}: found cells of type {kind} as keys; expected text, whole numbers or booleans"
     )
+
+
+def key_text(cell: object, level: Comparison) -> str | None:
+    """One key as text, as `match` compares it; None where it is missing. Two cells are one key where this is equal.
+
+    Args:
+        cell: As `Table.cell` gives it, literally.
+        level: How keys are compared.
+
+    Raises:
+        DecodeError: It is of another kind, or a float too large to be told apart.
+    """
+    if cell is None:
+        return None
+    if isinstance(cell, bool):
+        text = str(cell).lower()
+    elif isinstance(cell, float):
+        if not math.isfinite(cell):
+            return None
+        if abs(cell) > _EXACT_FLOATS:
+            raise DecodeError(f"found the float {cell:.0f} as a key, and floats above 2^53 are no exact numbers")
+        text = str(int(cell)) if cell.is_integer() else str(cell)
+    elif isinstance(cell, (str, int)):
+        text = str(cell)
+    else:
+        raise DecodeError(f"found a {type(cell).__name__} as a key, expected text, a whole number or a boolean")
+    if text.strip() in _NO_KEY:
+        return None
+    if level == "exact":
+        return text
+    text = unicodedata.normalize("NFC", text).strip()
+    if level == "numbers" and re.fullmatch(_NUMBER, text):
+        sign = "-" if text.startswith("-") else ""
+        digits = text.lstrip("+-").partition(".")[0].lstrip("0") or "0"
+        return digits if digits == "0" else sign + digits
+    return text
 
 
 def _at_level(texts: pl.Series, level: Comparison) -> pl.Series:

@@ -13,7 +13,7 @@ from polysense.data.joins.config import JoinConfig
 from polysense.data.joins.keys import KeyMatch
 from polysense.data.tables.limits import TableLimits
 from polysense.data.tables.sources import Table
-from polysense.data.values.cells import MISSING
+from polysense.data.values.times import column_times
 from polysense.errors import TableError
 
 __all__ = ["ListRows", "list_rows", "listed"]
@@ -50,9 +50,9 @@ def list_rows(
     ranks = np.zeros(len(side), dtype=np.int64)
     limits = None
     if config.order is not None:
-        times = _times(side, config.order)
+        times = column_times(side.column(config.order), side.name)
         if config.before is not None:
-            own = _times(table, config.before)
+            own = column_times(table.column(config.before), table.name)
             if own.dtype != times.dtype:
                 raise TableError(
                     f"data.tables.{name}: {config.before!r} of {table.name} holds {_kind(own)}, and "
@@ -120,7 +120,7 @@ def _ends(times: pl.Series, table: Table, column: str) -> pl.Series:
     """When a time is over: of a date alone the day's end, for what happened on a day may be later than any hour of it.
 
     Args:
-        times: What `_times` gave.
+        times: What `column_times` gave.
         table: Of it.
         column: Of it.
     """
@@ -136,44 +136,3 @@ def _kind(times: pl.Series) -> str:
         return "numbers"
     zone = times.dtype.time_zone if isinstance(times.dtype, pl.Datetime) else None
     return "times without a time zone" if zone is None else "times with a time zone"
-
-
-def _times(table: Table, column: str) -> pl.Series:
-    """A column of times as numbers or as dates and times, null where they are missing. Those with a zone are UTC.
-
-    Raises:
-        TableError: A cell is neither; names the first.
-    """
-    cells = table.column(column)
-    if cells.dtype.is_numeric():
-        return cells.cast(pl.Float64).fill_nan(None)
-    if cells.dtype != pl.String:
-        raise TableError(f"{table.name}, column {column!r}: found cells of type {cells.dtype}, expected times")
-    texts = cells.str.strip_chars()
-    texts = texts.set(texts.is_in([*MISSING]), None)
-    numbers = texts.cast(pl.Float64, strict=False)
-    if numbers.null_count() == texts.null_count():
-        return numbers
-    plain = texts.str.replace("T", " ", literal=True)
-    times = pl.select(
-        pl.coalesce(
-            plain.str.to_datetime(form, strict=False, time_unit="us")
-            for form in ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%Y/%m/%d", "%Y/%m/%d %H:%M:%S%.f")
-        )
-    ).to_series()
-    if times.null_count() > texts.null_count():
-        zoned = plain.str.replace("Z$", "+00:00")
-        in_zones = pl.select(
-            pl.coalesce(
-                zoned.str.to_datetime(form, strict=False, time_unit="us", time_zone="UTC")
-                for form in ("%Y-%m-%d %H:%M:%S%.f%:z", "%Y-%m-%d %H:%M%:z")
-            )
-        ).to_series()
-        if in_zones.null_count() == texts.null_count():
-            return in_zones
-        row = int(np.flatnonzero(times.is_null().to_numpy() & texts.is_not_null().to_numpy())[0])
-        raise TableError(
-            f"{table.name}, row {row}, column {column!r}: found {texts[row]!r}, expected a number, or a date or time "
-            f"as 2024-01-31 or 2024-01-31T12:00:00, with a time zone (Z, +02:00) in all cells or in none"
-        )
-    return times

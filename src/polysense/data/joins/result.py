@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from polysense.data.joins.keys import Comparison
+
 __all__ = ["JoinResult", "KeyRow"]
 
 _SHOWN = 3
@@ -60,7 +62,7 @@ class JoinResult:
     table: str
     on: Mapping[str, str]
     is_list: bool
-    keys: str
+    keys: Comparison
     columns: Mapping[str, str]
     num_rows: int
     num_joined: int

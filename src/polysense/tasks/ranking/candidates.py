@@ -7,7 +7,6 @@ import polars as pl
 from polysense.data.tables.sources import Table
 from polysense.data.target import TargetProcessor
 from polysense.tasks.ranking.catalogue import candidate_table
-from polysense.tasks.ranking.keys import key_of
 from polysense.tasks.ranking.target import RankingProcessor
 
 __all__ = ["candidates"]
@@ -21,9 +20,8 @@ def candidates(processor: TargetProcessor, table: Table) -> Table | None:
     assert isinstance(processor, RankingProcessor)
     if not table.has(processor.config.item):
         return None
-    catalogue = candidate_table(processor.config, table, processor.item_sources)
-    keys = [key_of(cell) for cell in catalogue.cells(processor.config.item, literal=True)]
-    if keys != list(processor.known.item_keys):
+    catalogue = candidate_table(processor.config, table, processor.item_sources, processor.item_keys)
+    if processor.keys_of(catalogue) != list(processor.known.item_keys):
         return None
     # That a catalogue lacks what describes users goes without saying.
     absent = [name for name in processor.input_sources if not catalogue.has(name)]

@@ -8,10 +8,11 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
+from polysense.data.joins.keys import Comparison, key_text
 from polysense.data.tables.sources import Table
-from polysense.tasks.ranking.keys import key_of
+from polysense.errors import DecodeError
 
-__all__ = ["HasItem", "candidate_table", "described_by_item", "joined_by"]
+__all__ = ["HasItem", "candidate_table", "compared_by", "described_by_item", "joined_by", "known_key"]
 
 
 class HasItem(Protocol):
@@ -33,40 +34,57 @@ def joined_by(table: Table, key: str) -> str | None:
     )
 
 
-def candidate_table(config: HasItem, table: Table, columns: Collection[str]) -> Table:
+def compared_by(table: Table, key: str) -> Comparison:
+    """How a key column is compared: as with the table that is joined by it, else without whitespace around."""
+    name = joined_by(table, key)
+    return "trimmed" if name is None else table.joins[name].keys
+
+
+def candidate_table(config: HasItem, table: Table, columns: Collection[str], level: Comparison) -> Table:
     """Each item once: the rows of the table that is joined by the item's key, or else the first row of each item.
 
     Args:
         config: In which column an item's key stands.
         table: Rows of choices, with the tables that are joined to it.
         columns: The table's columns that describe items.
+        level: How keys are compared.
     """
     key, name = config.item, joined_by(table, config.item)
-    wanted = [column for column in table.names if column in columns and column != key]
+    described = [column for column in table.names if column in columns and column != key]
     if name is None:
-        first = _first(table.cells(key, literal=True))
+        first = _first(table.cells(key, literal=True), level)
         part = table.select(first)
-        return part.changed(frame=part.frame.select([key, *wanted]), rows=first, sides={}, joins={}, imputations=None)
+        return part.changed(
+            frame=part.frame.select([key, *described]), rows=first, sides={}, joins={}, imputations=None
+        )
     side, join = table.sides[name], table.joins[name]
     frame = pl.DataFrame([
         side.column(join.on[key]).alias(key),
-        *(side.column(there).alias(here) for here, there in join.columns.items() if here in wanted),
+        *(side.column(there).alias(here) for here, there in join.columns.items() if here in described),
     ])  # fmt: skip
-    first = _first(side.changed(frame=frame).cells(key, literal=True))
+    first = _first(side.changed(frame=frame).cells(key, literal=True), level)
     return table.changed(
         name=side.name, frame=frame[first], rows=side.rows[first], sides={}, joins={}, imputations=None, key=None,
         remarks=(),
     )  # fmt: skip
 
 
-def _first(cells: Collection[object]) -> np.ndarray:
+def _first(cells: Collection[object], level: Comparison) -> np.ndarray:
     """The first position of each key."""
     positions: dict[str, int] = {}
     for position, cell in enumerate(cells):
-        key = key_of(cell)
+        key = known_key(cell, level)
         if key is not None:
             positions.setdefault(key, position)
     return np.fromiter(positions.values(), dtype=np.int64, count=len(positions))
+
+
+def known_key(cell: object, level: Comparison) -> str | None:
+    """A key; None where it is missing or can't be read, which is listed when its row is read."""
+    try:
+        return key_text(cell, level)
+    except DecodeError:
+        return None
 
 
 def described_by_item(config: HasItem, table: Table, sources: Mapping[str, str], others: Collection[str]) -> list[str]:

@@ -92,12 +92,14 @@ def report_section(
     statistics = evaluation.statistics[target.name]
     present = statistics["present"]
     outside = int((~np.isfinite(statistics["rank"][present])).sum())
-    note = f"{outside:,} choices are of items that are not in the catalogue, and count as missed." if outside else ""
+    notes = [f"{outside:,} choices are of items that are not in the catalogue, and count as missed."] if outside else []
+    if dataset is not None and dataset.table.before is None:
+        notes.append("These rows were not split off in time: the model may have learned from what was chosen later.")
     values = {
         "target": target,
         "names": list(SHOWN.values()),
         "rows": compared(target, evaluation),
         "num_users": len(np.unique(statistics["user"][present])),
-        "note": note,
+        "note": " ".join(notes),
     }
     return [ReportSection(template="polysense.tasks.ranking:report.html.j2", values=values)]

@@ -11,6 +11,7 @@ rows.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,14 +23,22 @@ from polysense.config.limits import NonNegativeInt
 from polysense.core.logs import get_logger
 from polysense.core.schema import Target
 from polysense.data.column import ColumnProcessor
+from polysense.data.joins.keys import Comparison, key_text
+from polysense.data.media.media import short
 from polysense.data.prompt import Prompt
 from polysense.data.tables.sources import Table
 from polysense.data.target import TargetConfig, TargetProcessor
-from polysense.data.values.times import time_of
+from polysense.data.values.cells import clean
+from polysense.data.values.times import TimeKind, time_of, times_of
 from polysense.errors import ColumnError, ConfigError, DecodeError
-from polysense.tasks.ranking.catalogue import candidate_table, described_by_item, joined_by
+from polysense.tasks.ranking.catalogue import (
+    candidate_table,
+    compared_by,
+    described_by_item,
+    joined_by,
+    known_key,
+)
 from polysense.tasks.ranking.interactions import Interactions
-from polysense.tasks.ranking.keys import key_of, number_of
 from polysense.tasks.ranking.neighbors import item_neighbors
 from polysense.tasks.ranking.record import RankingTarget
 
@@ -51,8 +60,9 @@ class RankingTargetConfig(TargetConfig):
         time: The column that says when: a number, or a date or time. null: a user's other choices are the history,
             whenever they were made.
         rating: A column of ratings; null: each row is a choice.
-        least: Where there are ratings, the least that is a choice; rows below are items that the user knows, and none
-            that is learned or asked for.
+        least: Where there are ratings, the least that is a choice; null: each row is. Rows below are items that the
+            user knows, and so are not ranked for them; they are in no history, count for no item's popularity, and
+            are neither learned nor asked for.
         items: The input columns that describe the item; null takes those that are joined by the item's key, and others
             that hold the same in all training rows of an item.
         history: Items of the history that the head reads, the last ones; 0: none.
@@ -104,8 +114,10 @@ class RankingProcessor(TargetProcessor):
     def __init__(self, name: str, config: RankingTargetConfig) -> None:
         super().__init__(name, config)
         self._known: Interactions | None = None
-        self._extended: tuple[Table, Interactions] | None = None
+        self._extended: list[tuple[Table, Interactions]] = []
         self._sources: dict[str, str] = {}
+        self._levels: dict[str, Comparison] = {}
+        self._time_kind: TimeKind | None = None
 
     @property
     def known(self) -> Interactions:
@@ -122,36 +134,32 @@ class RankingProcessor(TargetProcessor):
         chosen_columns = config.items
         if chosen_columns is None:
             chosen_columns = tuple(described_by_item(config, table, self._sources, others))
-        catalogue = candidate_table(config, table, [self._sources[name] for name in chosen_columns])
-        item_keys = _keys(catalogue, config.item)
-        users, items, times = self._read_all(table, {key: i for i, key in enumerate(item_keys, 1)})
-        if not users:
+        self._levels = {name: compared_by(table, name) for name in (config.user, config.item)}
+        sources = [self._sources[name] for name in chosen_columns]
+        item_keys = self.keys_of(candidate_table(config, table, sources, self.item_keys))
+        rows = self._read_all(table, {key: i for i, key in enumerate(item_keys, 1)})
+        if not rows.users:
             raise ColumnError(
                 f"{where}: no training row has a user ({config.user!r}) and an item ({config.item!r}) that can be read"
             )
-        user_keys = list(dict.fromkeys(users))
-        numbers = {key: i for i, key in enumerate(user_keys, 1)}
-        codes = np.array([numbers[key] for key in users], dtype=np.int64)
-        self._known = Interactions.of(user_keys, item_keys, codes, items, times)
-        chosen = len(np.unique(items[items > 0]))
-        if chosen < 2:
-            raise ColumnError(f"{where}: all training rows hold one item; there is nothing to rank")
-        if unknown := int((items == 0).sum()):
+        self._known = known = rows.interactions(item_keys, with_times=config.time is not None)
+        if np.count_nonzero(known.item_counts[1:]) < 2:
+            raise ColumnError(f"{where}: the choices of the training rows hold fewer than two items to rank")
+        if unknown := int((rows.items == 0).sum()):
             self.warnings = (
                 f"the items of {unknown:,} training rows are not in the table of items: they are left out",
             )
-        known = self._known
         _log.info(
-            "%s: %d choices of %d users among %d items, %d of which nobody chose", where, len(items), len(user_keys),
-            len(item_keys), len(item_keys) - chosen,
+            "%s: %d choices of %d users among %d items, %d of which nobody chose", where, known.item_counts.sum(),
+            len(known.user_keys), len(item_keys), np.count_nonzero(known.item_counts[1:] == 0),
         )  # fmt: skip
         return RankingTarget(
             name=self.name,
             columns=self.columns,
-            num_rows=len(items),
+            num_rows=int(known.item_counts[1:].sum()),
             item_columns=chosen_columns,
             num_items=len(item_keys),
-            num_users=len(user_keys),
+            num_users=len(known.user_keys),
             history=config.history,
             excludes_seen=config.exclude_seen,
             longest=int(np.quantile(known.user_counts[1:], 0.95)) + 1,
@@ -170,83 +178,92 @@ class RankingProcessor(TargetProcessor):
         """The table's columns that describe the item."""
         return tuple(self._sources[name] for name in RankingTarget.of(self.target).item_columns)
 
-    def _read_all(
-        self, table: Table, item_numbers: Mapping[str, int]
-    ) -> tuple[list[str], np.ndarray, np.ndarray | None]:
-        """The users' keys, items' numbers and times of the rows that can be read."""
+    @property
+    def item_keys(self) -> Comparison:
+        """How items' keys are compared."""
+        return self._levels[self.config.item]
+
+    def keys_of(self, catalogue: Table) -> list[str]:
+        """The keys of a catalogue's items, in its order."""
+        keys = (known_key(cell, self.item_keys) for cell in catalogue.cells(self.config.item, literal=True))
+        return [key for key in keys if key is not None]
+
+    def _read_all(self, table: Table, item_numbers: Mapping[str, int]) -> _Rows:
+        """The rows that have a user and an item."""
         config = self.config
-        users, items, times = list[str](), list[int](), list[float]()
+        rows = _Rows()
         columns = [table.cells(name, literal=True) for name in (config.user, config.item)]
-        moments = table.cells(config.time) if config.time is not None else [None] * len(table)
-        for user, item, moment in zip(*columns, moments, strict=True):
-            try:
-                user_key, item_key, time = key_of(user), key_of(item), time_of(moment)
-            except DecodeError:
-                continue  # it is listed when its row is read
+        times = np.full(len(table), np.nan)
+        if config.time is not None:
+            moments = times_of(table.cells(config.time), self._time_kind)
+            self._time_kind, times = moments.kind, moments.values
+        ratings = [None] * len(table) if config.rating is None else table.cells(config.rating)
+        for user, item, time, rating in zip(*columns, times.tolist(), ratings, strict=True):
+            user_key, item_key = (
+                known_key(cell, self._levels[name]) for cell, name in ((user, config.user), (item, config.item))
+            )
             if user_key is not None and item_key is not None:
-                users.append(user_key)
-                items.append(item_numbers.get(item_key, 0))
-                times.append(np.nan if time is None else time)
-        return (
-            users,
-            np.array(items, dtype=np.int64),
-            None if config.time is None else np.array(times, dtype=np.float64),
-        )
+                rows.add(user_key, item_numbers.get(item_key, 0), time, chosen=self._is_choice(rating))
+        return rows
+
+    def _is_choice(self, rating: object) -> bool:
+        """Whether a rating is high enough; one that can't be read is not."""
+        if self.config.least is None:
+            return True
+        try:
+            number = number_of(rating)
+        except DecodeError:
+            return False  # it is listed when its row is read
+        return number is not None and number >= self.config.least
 
     # --- reading -------------------------------------------------------------------------------------------------
 
     def prepare(self, table: Table) -> None:
         """Reads the rows that came before the table's, once."""
         before = table.before
-        if before is None or (self._extended is not None and self._extended[0] is before):
+        if before is None or any(known is before for known, _ in self._extended):
             return
-        if not all(before.has(name) for name in self.columns):
-            return
-        known = self.known
-        keys, items, times = self._read_all(before, known.item_numbers)
-        user_keys = list(dict.fromkeys([*known.user_keys, *keys]))
-        numbers = {key: i for i, key in enumerate(user_keys, 1)}
-        codes = np.array([numbers[key] for key in keys], dtype=np.int64)
-        together = Interactions.of(
-            user_keys,
-            known.item_keys,
-            np.concatenate([known.users, codes]),
-            np.concatenate([known.items, items]),
-            None if times is None else np.concatenate([known.times, times]),
-        )
-        self._extended = before, together
+        if all(before.has(name) for name in self.columns):
+            later = self._read_all(before, self.known.item_numbers)
+            self._extended.append((before, self.known.extended(later.users, *later.arrays)))
+
+    def _known_to(self, table: Table) -> Interactions:
+        """What is known when rows of a table are predicted."""
+        return next((together for before, together in self._extended if before is table.before), self.known)
 
     def prompt(self, table: Table, i: int) -> Prompt | None:
-        """The user's number (0: unknown), then the items that they chose before the row, in order."""
+        """The user's number (0: unknown), then the items that they know before the row.
+
+        First those that were no choices, as numbers below 0, then choices in order.
+        """
         config = self.config
         if not table.has(config.user):
             return None
-        key = key_of(table.cell(i, config.user, literal=True))
+        key = key_text(table.cell(i, config.user, literal=True), self._levels[config.user])
         if key is None:
             return None
-        known = self.known
-        if self._extended is not None and table.before is self._extended[0]:
-            known = self._extended[1]
-        item = key_of(table.cell(i, config.item, literal=True)) if table.has(config.item) else None
-        has_time = config.time is not None and table.has(config.time)
-        time = time_of(table.cell(i, config.time)) if has_time and config.time is not None else None
+        known = self._known_to(table)
+        item, time = None, None
+        if table.has(config.item):
+            item = key_text(table.cell(i, config.item, literal=True), self.item_keys)
+        if config.time is not None and table.has(config.time):
+            time = time_of(table.cell(i, config.time), self._time_kind or "numbers")
         user = known.user_numbers.get(key, 0)
-        number = 0 if item is None else known.item_numbers.get(item, 0)
-        items = known.before(user, number, time)
-        items = items[items > 0]
+        items, chosen = known.before(user, 0 if item is None else known.item_numbers.get(item, 0), time)
         # A user whom training did not hold has no number that a head knows.
-        number_of_user = user if user <= len(self.known.user_keys) else 0
-        return Prompt(np.concatenate([[number_of_user], items]).astype(np.int32))
+        number = user if user <= len(self.known.user_keys) else 0
+        return Prompt(
+            np.concatenate([[number], -items[~chosen & (items > 0)], items[chosen & (items > 0)]]).astype(np.int32)
+        )
 
     def _value(self, cells: list[object]) -> np.ndarray | None:
         raise AssertionError(f"target {self.name!r} is read with its table")
 
     def _located(self, cells: list[object], table: Table, i: int, items: Sequence[np.ndarray]) -> np.ndarray | None:
         config = self.config
-        item = key_of(cells[0])
+        item, user = (key_text(cell, self._levels[name]) for cell, name in zip(cells, self.columns[:2], strict=False))
         if item is None:
             return None
-        user = key_of(cells[1])
         if config.rating is not None and config.least is not None and table.has(config.rating):
             rating = number_of(cells[-1])
             if rating is None or rating < config.least:
@@ -260,15 +277,15 @@ class RankingProcessor(TargetProcessor):
     def counted(self) -> Mapping[str, np.ndarray]:
         """What is known of the training rows: who chose what, how often each item was chosen, and neighbors."""
         known = self.known
-        neighbors, similarities = item_neighbors(known.users, known.items, len(known.item_keys))
+        users, items = known.users[known.chosen], known.items[known.chosen]
+        neighbors, similarities = item_neighbors(users, items, len(known.item_keys))
         return {
             "counts": known.item_counts,
             "recent_counts": known.recent_counts,
-            "user_counts": known.user_counts,
             "neighbors": neighbors,
             "similarities": similarities,
-            "users": known.users,
-            "items": known.items,
+            "users": users,
+            "items": items,
         }
 
     def render(self, value: Any) -> str | None:
@@ -277,6 +294,12 @@ class RankingProcessor(TargetProcessor):
         return self.known.item_keys[number - 1] if number > 0 else None
 
     # --- saving --------------------------------------------------------------------------------------------------
+
+    def _state(self) -> dict[str, Any]:
+        return {"keys": self._levels, "times": self._time_kind}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self._levels, self._time_kind = dict(state["keys"]), state["times"]
 
     def _write(self, folder: Path) -> None:
         self.known.write(folder)
@@ -291,8 +314,49 @@ class RankingProcessor(TargetProcessor):
         return other
 
 
-def _keys(table: Table, column: str) -> list[str]:
-    return [key for cell in table.cells(column, literal=True) if (key := key_of(cell)) is not None]
+class _Rows:
+    """Rows that have a user and an item."""
+
+    def __init__(self) -> None:
+        self.users = list[str]()
+        self._items, self._times, self._chosen = list[int](), list[float](), list[bool]()
+
+    def add(self, user: str, item: int, time: float, *, chosen: bool) -> None:
+        """One more."""
+        self.users.append(user)
+        self._items.append(item)
+        self._times.append(time)
+        self._chosen.append(chosen)
+
+    @property
+    def items(self) -> np.ndarray:
+        """int64 [rows], their items' numbers."""
+        return np.array(self._items, dtype=np.int64)
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Items, times and which of them are choices."""
+        return self.items, np.array(self._times, dtype=np.float64), np.array(self._chosen, dtype=bool)
+
+    def interactions(self, item_keys: Sequence[str], *, with_times: bool) -> Interactions:
+        """They, sorted."""
+        user_keys = list(dict.fromkeys(self.users))
+        numbers = {key: i for i, key in enumerate(user_keys, 1)}
+        items, times, chosen = self.arrays
+        codes = np.array([numbers[key] for key in self.users], dtype=np.int64)
+        return Interactions.of(user_keys, item_keys, codes, items, times if with_times else None, chosen)
+
+
+def number_of(cell: object) -> float | None:
+    """A rating; None if missing; raises DecodeError."""
+    cell = clean(cell)
+    if cell is None:
+        return None
+    try:
+        number = float(cell)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise DecodeError(f"found {short(str(cell))}, expected a number") from None
+    return number if math.isfinite(number) else None
 
 
 def _digest(text: str) -> bytes:

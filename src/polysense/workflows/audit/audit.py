@@ -25,6 +25,7 @@ from polysense.workflows.audit.page import write_audit_page
 from polysense.workflows.audit.parts import MAKERS
 from polysense.workflows.audit.subject import AuditSubject
 from polysense.workflows.baseline_scores import kept_simple_baselines
+from polysense.workflows.candidates import choosing
 from polysense.workflows.scoring import contributed_targets, evaluate_bundle
 from polysense.workflows.table_split import part_of, parts_of
 
@@ -143,38 +144,39 @@ def audit(
     trained = float(loaded.info.get("wall_seconds", 0.0))
     deadline = audit_deadline(trained, is_full=full, fewest=_SECONDS_ON_REQUEST)
     read = TableDataset(table, loaded.processor, cache_bytes=KEPT_BYTES)
-    evaluation = evaluate_bundle(loaded, table, bootstrap=bootstrap, seed=seed, dataset=read)
-    if not any(evaluation.num_counted(target.name) for target in loaded.schema.targets):
-        raise TableError(f"{table.name}: no row has a target that can be read, so there is nothing to audit")
-    simple, _ = kept_simple_baselines(loaded, table, evaluation, bootstrap=bootstrap, seed=seed)
-    known = None
-    if contributed_targets(loaded.schema) and len(loaded.schema.columns) > 1:
-        known = measured_contributions(
-            loaded, table, max_rows=_MOST_ROWS, bootstrap=bootstrap, seed=seed, trained_alone=simple,
-            deadline=columns_deadline(deadline), read=read,
-        )  # fmt: skip
-    apart = parts_of(loaded, whole) if split in ("test", "validation") else {}
-    subject = AuditSubject(
-        bundle=loaded,
-        table=table,
-        split=table.name if split in (None, "all") else str(split),
-        evaluation=evaluation,
-        deadline=deadline,
-        is_full=full,
-        contributions=known,
-        simple_baselines=simple,
-        calibration=(
-            evaluate_bundle(loaded, apart["validation"], bootstrap=0, seed=seed)
-            if split == "test" and "validation" in apart
-            else None
-        ),
-        training=apart.get("train"),
-        read=read,
-        seed=seed,
-        bootstrap=bootstrap,
-        by=tuple(by),
-    )
-    result = audit_subject(subject, seconds=time.monotonic() - started)
+    with choosing(loaded.model, loaded.processor, table, loaded.prediction):
+        evaluation = evaluate_bundle(loaded, table, bootstrap=bootstrap, seed=seed, dataset=read)
+        if not any(evaluation.num_counted(target.name) for target in loaded.schema.targets):
+            raise TableError(f"{table.name}: no row has a target that can be read, so there is nothing to audit")
+        simple, _ = kept_simple_baselines(loaded, table, evaluation, bootstrap=bootstrap, seed=seed)
+        known = None
+        if contributed_targets(loaded.schema) and len(loaded.schema.columns) > 1:
+            known = measured_contributions(
+                loaded, table, max_rows=_MOST_ROWS, bootstrap=bootstrap, seed=seed, trained_alone=simple,
+                deadline=columns_deadline(deadline), read=read,
+            )  # fmt: skip
+        apart = parts_of(loaded, whole) if split in ("test", "validation") else {}
+        subject = AuditSubject(
+            bundle=loaded,
+            table=table,
+            split=table.name if split in (None, "all") else str(split),
+            evaluation=evaluation,
+            deadline=deadline,
+            is_full=full,
+            contributions=known,
+            simple_baselines=simple,
+            calibration=(
+                evaluate_bundle(loaded, apart["validation"], bootstrap=0, seed=seed)
+                if split == "test" and "validation" in apart
+                else None
+            ),
+            training=apart.get("train"),
+            read=read,
+            seed=seed,
+            bootstrap=bootstrap,
+            by=tuple(by),
+        )
+        result = audit_subject(subject, seconds=time.monotonic() - started)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / AUDIT, result.as_json())

@@ -30,7 +30,7 @@ def head_of(**settings: object) -> TwoTowerHead:
     counts = np.bincount(items, minlength=NUM_ITEMS + 1)
     neighbors, similarities = item_neighbors(users, items, NUM_ITEMS)
     head.fit_counts({
-        "counts": counts, "recent_counts": counts, "user_counts": np.array([0, 2, 2, 2]), "neighbors": neighbors,
+        "counts": counts, "recent_counts": counts, "neighbors": neighbors,
         "similarities": similarities, "users": users, "items": items,
     })  # fmt: skip
     return head.eval()
@@ -115,6 +115,19 @@ def test_the_whole_catalogue_is_ranked_without_what_was_chosen() -> None:
     assert arrays["rank_alike"].tolist() == [3.0, 1.0]
     again = head.score(nothing(1), context([[1, 12]], candidates=catalogue), truth_of([12]))
     assert again["rank"].tolist() == [1.0], "what is asked for is a candidate though it was chosen before"
+
+
+def test_what_was_not_chosen_is_known_and_no_history() -> None:
+    head = head_of()
+    with_dislikes, without = ([1, -5, -6, 2, 3], [1, 2, 3])
+    known = head._users(nothing(2), context([with_dislikes, without]))
+    assert torch.equal(known[0], known[1])
+    prediction = head.predict(nothing(1), context([with_dislikes]))
+    assert not {5, 6, 2, 3} & set(prediction["values"][0].tolist())
+    assert prediction["history"].tolist() == [2]
+    assert set(prediction["because"][0].tolist()) <= {0, 2, 3}
+    votes = head.score(nothing(2), context([with_dislikes, without]), truth_of([1, 1]))
+    assert votes["item_knn_rank"][0] <= votes["item_knn_rank"][1], "what is known is no candidate, and votes for none"
 
 
 def test_each_listed_item_has_the_nearest_one_of_the_history() -> None:

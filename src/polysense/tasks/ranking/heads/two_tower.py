@@ -103,7 +103,6 @@ class TwoTowerHead(CandidateHead[Towers], config=TwoTowerHeadConfig):
     target: RankingTarget
     counts: Tensor
     recent_counts: Tensor
-    user_counts: Tensor
     neighbors: Tensor
     similarities: Tensor
     bpr_users: Tensor
@@ -127,7 +126,6 @@ class TwoTowerHead(CandidateHead[Towers], config=TwoTowerHeadConfig):
         self.points = nn.Dropout(config.embedding_dropout)
         self.register_buffer("counts", torch.zeros(num_items + 1, dtype=torch.int64))
         self.register_buffer("recent_counts", torch.zeros(num_items + 1, dtype=torch.int64))
-        self.register_buffer("user_counts", torch.zeros(num_users + 1, dtype=torch.int64))
         num_neighbors = min(NUM_NEIGHBORS, max(num_items - 1, 1))
         self.register_buffer("neighbors", torch.zeros(num_items + 1, num_neighbors, dtype=torch.int64))
         self.register_buffer("similarities", torch.zeros(num_items + 1, num_neighbors))
@@ -157,14 +155,14 @@ class TwoTowerHead(CandidateHead[Towers], config=TwoTowerHeadConfig):
         return self.item_columns
 
     def fit_counts(self, counts: Mapping[str, np.ndarray]) -> None:
-        for name in ("counts", "recent_counts", "user_counts", "neighbors", "similarities"):
+        for name in ("counts", "recent_counts", "neighbors", "similarities"):
             getattr(self, name).copy_(torch.from_numpy(np.ascontiguousarray(counts[name])))
         users, items = fit_bpr(counts["users"], counts["items"], self.target.num_users, self.target.num_items)
         self.bpr_users.copy_(users)
         self.bpr_items.copy_(items)
-        with torch.no_grad():  # how popular an item is need not be learned step by step
+        with torch.no_grad():  # how popular an item is need not be learned step by step; a new one is an average one
             logs = (self.counts.float() + 1.0).log()
-            self.item_bias.weight.copy_((logs - logs[1:].mean())[:, None])
+            self.item_bias.weight.copy_((logs - logs[1:][self.counts[1:] > 0].mean())[:, None])
 
     # --- towers --------------------------------------------------------------------------------------------------
 
@@ -184,7 +182,10 @@ class TwoTowerHead(CandidateHead[Towers], config=TwoTowerHeadConfig):
         return kept[:, None].float()
 
     def _prompt(self, context: RowContext, rows: int) -> tuple[Tensor, Tensor]:
-        """The users' numbers [batch] and their items [batch, length], 0 where there is none."""
+        """The users' numbers [batch], and the items that they know [batch, length].
+
+        First come those that they did not choose, as numbers below 0, then their choices in order, then 0.
+        """
         if "prompt" not in context.inputs:
             none = torch.zeros(rows, 1, dtype=torch.int64, device=self.counts.device)
             return none[:, 0], none
@@ -255,7 +256,7 @@ class TwoTowerHead(CandidateHead[Towers], config=TwoTowerHeadConfig):
         """Which candidates each row's user has chosen before, bool [batch, items]; none where they are ranked again."""
         seen = torch.zeros(len(items), self.target.num_items + 1, dtype=torch.bool, device=items.device)
         if self.target.excludes_seen:
-            seen.scatter_(1, items, value=True)
+            seen.scatter_(1, items.abs(), value=True)
         return seen[:, 1:]
 
     def _scores(self, fused: Fused, context: RowContext) -> Float[Tensor, "batch items"]:
@@ -267,7 +268,10 @@ class TwoTowerHead(CandidateHead[Towers], config=TwoTowerHeadConfig):
         scores = self._scores(fused, context).masked_fill(self._seen(items), -math.inf)
         top = self._top(scores)
         catalogue = self.catalogue if context.candidates is None else context.candidates
-        return top | {"history": (items > 0).sum(dim=1), "because": _nearest(catalogue, top["values"], items)}
+        return top | {
+            "history": (items > 0).sum(dim=1),
+            "because": _nearest(catalogue, top["values"], items.clamp(min=0)),
+        }
 
     def _top(self, scores: Tensor) -> dict[str, Tensor]:
         """The highest items' numbers, 0 where there are fewer, and their scores."""
@@ -308,6 +312,7 @@ class TwoTowerHead(CandidateHead[Towers], config=TwoTowerHeadConfig):
 
     def _baseline_scores(self, users: Int[Tensor, " batch"], items: Int[Tensor, "batch length"]) -> dict[str, Tensor]:
         shape = (len(items), self.target.num_items)
+        items = items.clamp(min=0)
         near = self.similarities[items] * (items > 0)[:, :, None]
         votes = torch.zeros(len(items), self.target.num_items + 1, device=items.device)
         votes.scatter_add_(1, self.neighbors[items].flatten(1), near.flatten(1))
@@ -336,12 +341,13 @@ def _nearest(
 
 
 def _last(items: Int[Tensor, "batch length"], most: int) -> tuple[Tensor, Tensor]:
-    """The last items of each row, right-aligned, and which of them are there."""
-    lengths = (items > 0).sum(dim=1, keepdim=True)
+    """The last choices of each row, right-aligned, and which of them are there; choices come after what is below 0."""
+    lengths = (items != 0).sum(dim=1, keepdim=True)
     width = min(most, max(items.shape[1], 1))
     positions = lengths - width + torch.arange(width, device=items.device)
     if not items.shape[1]:
         empty = torch.zeros(len(items), width, dtype=torch.int64, device=items.device)
         return empty, empty.bool()
-    mask = positions >= 0
-    return items.gather(1, positions.clamp(min=0)) * mask, mask
+    last = items.gather(1, positions.clamp(min=0))
+    mask = (positions >= 0) & (last > 0)
+    return last * mask, mask
