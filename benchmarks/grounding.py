@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 import polysense
+from made_pictures import draw_shape, print_scores, write_parts
 
 __all__ = ["make_rows"]
 
@@ -65,12 +66,12 @@ def _row(draws: np.random.Generator, path: Path) -> dict[str, Any] | None:
     draw = ImageDraw.Draw(image)
     draw.rectangle((taken[0][0], taken[0][1], taken[0][0] + 15, taken[0][1] + 15), fill=(110, 110, 110))
     for (_, color, form, _), (left, top, side) in zip(shapes, taken[1:], strict=True):
-        _draw(draw, form, (left, top, left + side - 1, top + side - 1), _COLORS[color])
+        draw_shape(draw, form, (left, top, left + side - 1, top + side - 1), _COLORS[color])
     image.save(path)
     size, color, form, where = shapes[meant]
     left, top, side = taken[1 + meant]
     mask = Image.new("L", (_SIDE, _SIDE))
-    _draw(ImageDraw.Draw(mask), form, (left, top, left + side - 1, top + side - 1), 1)
+    draw_shape(ImageDraw.Draw(mask), form, (left, top, left + side - 1, top + side - 1), 1)
     mask.save(path.with_suffix(".mask.png"))
     return {
         "picture": str(path),
@@ -98,19 +99,6 @@ def _place(
     return None
 
 
-def _draw(
-    draw: ImageDraw.ImageDraw, form: str, box: tuple[int, int, int, int], color: tuple[int, int, int] | int
-) -> None:
-    left, top, right, bottom = box
-    middle, center = (left + right) / 2, (top + bottom) / 2
-    if form == "circle":
-        draw.ellipse(box, fill=color)
-    elif form == "triangle":
-        draw.polygon([(middle, top), (right, bottom), (left, bottom)], fill=color)
-    else:
-        draw.polygon([(middle, top), (right, center), (middle, bottom), (left, center)], fill=color)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=4000)
@@ -122,16 +110,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = (options.output or Path(temporary)).absolute()
-        parts = {
-            "train": (options.rows, 0),
-            "validation": (max(50, options.rows // 20), 1),
-            "test": (options.test_rows, 2),
-        }
-        tables = {}
-        for name, (num, seed) in parts.items():
-            tables[name] = folder / f"{name}.jsonl"
-            lines = [json.dumps(row) for row in make_rows(folder / "pictures", num, seed)]
-            tables[name].write_text("\n".join(lines), encoding="utf-8")
+        tables = write_parts(folder, make_rows, options.rows, options.test_rows)
         target, other = ("pixels", "thing") if options.masks else ("thing", "pixels")
         run = polysense.fit(
             tables["train"], target=target, validation=tables["validation"], output=folder / "run",
@@ -141,21 +120,10 @@ def main() -> None:
                 "evaluation.contribution=false", *options.overrides,
             ],
         )  # fmt: skip
-        rows = [json.loads(line) for line in tables["test"].read_text(encoding="utf-8").splitlines()]
-        others = [rows[(i + 1) % len(rows)]["sentence"] for i in range(len(rows))]
-        shown_metrics = {"iou/1": "IoU of the shape", "mean_iou": "mean IoU", "pixel_accuracy": "pixels that are right"}
+        shown = {"iou/1": "IoU of the shape", "mean_iou": "mean IoU", "pixel_accuracy": "pixels that are right"}
         if not options.masks:
-            shown_metrics = {"map_50": "mAP50", "map": "mAP", "box_quality": "box quality"}
-        print(f"| sentence | {' | '.join(shown_metrics.values())} |\n| --- | --- | --- | --- |")
-        for name, sentences in (
-            ("its own", [row["sentence"] for row in rows]), ("none", [None] * len(rows)), ("another row's", others),
-        ):  # fmt: skip
-            table = [{**row, "sentence": sentence} for row, sentence in zip(rows, sentences, strict=True)]
-            metrics = polysense.evaluate(run.bundle, table).evaluation.metrics[target]
-            shown = [
-                f"{metrics[key].value:.3f} ({metrics[key].low:.3f} to {metrics[key].high:.3f})" for key in shown_metrics
-            ]
-            print(f"| {name} | {' | '.join(shown)} |")
+            shown = {"map_50": "mAP50", "map": "mAP", "box_quality": "box quality"}
+        print_scores(run.bundle, tables["test"], target, "sentence", shown)
 
 
 if __name__ == "__main__":

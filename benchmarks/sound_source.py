@@ -11,7 +11,6 @@ no place. The test pictures are scored with their sounds, without, and with anot
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import wave
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 import polysense
+from made_pictures import draw_shape, print_scores, write_parts
 
 __all__ = ["make_rows"]
 
@@ -44,8 +44,8 @@ def _row(draws: np.random.Generator, path: Path) -> dict[str, Any]:
     mask = Image.new("L", (_SIDE, _SIDE))
     for form, box in zip((first, second), boxes, strict=True):
         red, green, blue = draws.integers(0, 180, 3).tolist()
-        _draw(ImageDraw.Draw(image), form, box, (red, green, blue))
-    _draw(ImageDraw.Draw(mask), first, boxes[0], 1)
+        draw_shape(ImageDraw.Draw(image), form, box, (red, green, blue))
+    draw_shape(ImageDraw.Draw(mask), first, boxes[0], 1)
     files = {
         "picture": path.with_suffix(".png"),
         "sound": path.with_suffix(".wav"),
@@ -68,16 +68,6 @@ def _places(draws: np.random.Generator) -> list[tuple[int, int, int, int]]:
         (a, b, c, d), (e, f, g, h) = boxes
         if c + 2 < e or g + 2 < a or d + 2 < f or h + 2 < b:
             return boxes
-
-
-def _draw(draw: ImageDraw.ImageDraw, form: str, box: tuple[int, int, int, int], color: Any) -> None:
-    left, top, right, bottom = box
-    if form == "circle":
-        draw.ellipse(box, fill=color)
-    elif form == "triangle":
-        draw.polygon([((left + right) / 2, top), (right, bottom), (left, bottom)], fill=color)
-    else:
-        draw.rectangle(box, fill=color)
 
 
 def _write_tone(path: Path, pitch: float, draws: np.random.Generator) -> None:
@@ -103,16 +93,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = (options.output or Path(temporary)).absolute()
-        parts = {
-            "train": (options.rows, 0),
-            "validation": (max(50, options.rows // 20), 1),
-            "test": (options.test_rows, 2),
-        }
-        tables = {}
-        for name, (num, seed) in parts.items():
-            tables[name] = folder / f"{name}.jsonl"
-            lines = [json.dumps(row) for row in make_rows(folder / "files", num, seed)]
-            tables[name].write_text("\n".join(lines), encoding="utf-8")
+        tables = write_parts(folder, make_rows, options.rows, options.test_rows)
         run = polysense.fit(
             tables["train"], target="source", task="segmentation", validation=tables["validation"],
             output=folder / "run", columns={"picture": "image", "sound": "audio", "form": "ignored"}, progress=False,
@@ -121,17 +102,8 @@ def main() -> None:
                 "evaluation.contribution=false", *options.overrides,
             ],
         )  # fmt: skip
-        rows = [json.loads(line) for line in tables["test"].read_text(encoding="utf-8").splitlines()]
-        others = [rows[(i + 1) % len(rows)]["sound"] for i in range(len(rows))]
         shown = {"iou/1": "IoU of the shape that sounds", "mean_iou": "mean IoU", "boundary_f1": "F1 of outlines"}
-        print(f"| sound | {' | '.join(shown.values())} |\n| --- | --- | --- | --- |")
-        for name, sounds in (
-            ("its own", [row["sound"] for row in rows]), ("none", [None] * len(rows)), ("another row's", others),
-        ):  # fmt: skip
-            table = [{**row, "sound": sound} for row, sound in zip(rows, sounds, strict=True)]
-            metrics = polysense.evaluate(run.bundle, table, simple_baselines=False).evaluation.metrics["source"]
-            cells = [f"{one.value:.3f} ({one.low:.3f} to {one.high:.3f})" for one in (metrics[key] for key in shown)]
-            print(f"| {name} | {' | '.join(cells)} |")
+        print_scores(run.bundle, tables["test"], "source", "sound", shown)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 import polysense
+from made_pictures import draw_shape
 
 __all__ = ["make_rows"]
 
@@ -38,23 +39,13 @@ def make_rows(folder: Path, num_rows: int, side: int, seed: int) -> list[dict[st
             form, size = int(draws.integers(3)), int(draws.integers(12, 26))
             left, top = (int(draws.integers(-size // 2, side - size // 2)) for _ in range(2))
             box, color = (left, top, left + size, top + size), tuple(draws.integers(0, 170, 3).tolist())
-            _draw(ImageDraw.Draw(image), _FORMS[form], box, color)
-            _draw(ImageDraw.Draw(mask), _FORMS[form], box, form + 1)
+            draw_shape(ImageDraw.Draw(image), _FORMS[form], box, color)
+            draw_shape(ImageDraw.Draw(mask), _FORMS[form], box, form + 1)
         row = {"photo": str(folder / f"{seed}_{index}.png"), "mask": str(folder / f"{seed}_{index}.mask.png")}
         image.save(row["photo"])
         mask.save(row["mask"])
         rows.append(row)
     return rows
-
-
-def _draw(draw: ImageDraw.ImageDraw, form: str, box: tuple[int, int, int, int], color: Any) -> None:
-    left, top, right, bottom = box
-    if form == "circle":
-        draw.ellipse(box, fill=color)
-    elif form == "triangle":
-        draw.polygon([((left + right) / 2, top), (right, bottom), (left, bottom)], fill=color)
-    else:
-        draw.rectangle(box, fill=color)
 
 
 def mean_iou(bundle: Any, rows: list[dict[str, Any]], settings: list[str]) -> str:
