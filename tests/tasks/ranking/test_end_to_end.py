@@ -119,6 +119,35 @@ def test_a_saved_bundle_ranks_as_the_model_did(run: polysense.Run) -> None:
     assert np.array_equal(scores.evaluation.statistics["ranking"]["rank"], own["rank"])
 
 
+def test_an_audit_changes_no_cells_of_rows_that_candidates_do_not_have(run: polysense.Run) -> None:
+    assert run.audit is not None
+    names = {part.name for part in run.audit.parts}
+    assert "subsets" in names
+    assert not names & {"missing_rates", "mismatch", "corruptions"}
+
+
+def test_an_evaluation_leaves_predictions_as_they_were(run: polysense.Run, tmp_path: Path) -> None:
+    bundle, folder = polysense.load(run.folder), run.folder.parent
+    asked = polysense.read_table(write(tmp_path / "ask.csv", [{"user_id": "u1"}, {"user_id": "u2"}]), join={
+        "users": folder / "users.csv",
+    })  # fmt: skip
+    before = bundle.predict(asked).frame["ranking"].to_list()
+    # Another catalogue with the same keys, whose pictures are those of other items.
+    with (folder / "items.csv").open(newline="", encoding="utf-8") as file:
+        items = list(csv.DictReader(file))
+    pictures = [str(folder / row["photo"]) for row in items]
+    other = write(tmp_path / "items.csv", [
+        {**row, "photo": pictures[(i + 1) % len(items)]} for i, row in enumerate(items)
+    ])  # fmt: skip
+    sides = {"items": other, "users": folder / "users.csv"}
+    scored = polysense.evaluate(bundle, polysense.read_table(folder / "choices.csv", join=sides), bootstrap=0)
+    assert not bundle.model.candidates
+    assert bundle.predict(asked).frame["ranking"].to_list() == before
+    new = scored.evaluation.statistics["ranking"]["item_count"] == 0
+    ranks = scored.evaluation.statistics["ranking"]["rank_alike"][new]
+    assert np.mean(ranks <= 3) < 0.5, "it looks at the pictures that it is given"
+
+
 def test_what_the_future_holds_is_in_no_history(run: polysense.Run) -> None:
     processor = run.bundle.processor.targets["ranking"]
     known = processor.known  # type: ignore[attr-defined]

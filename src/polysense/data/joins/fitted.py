@@ -50,7 +50,7 @@ def joined_as_fitted(table: Table, data: Mapping[str, Any], also: Collection[str
             f"{table.name}: the model also reads the table {name!r}{was}, joined by {spelled_keys(pairs)}, and it is "
             f"not given; add --join {name}=TABLE, in Python read_table(TABLE, join={{{name!r}: ...}})"
         )
-    for name in keyless:
+    for name in table.sides.keys() & {*keyless}:  # of others it is said that their columns are missing
         _log.warning(
             "%s: has no key column %s, so nothing of the table %r is known of its rows",
             table.name, spelled_keys(configs[name].pairs or {}), name,

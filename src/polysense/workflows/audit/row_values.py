@@ -17,8 +17,10 @@ from polysense.bundle import Bundle
 from polysense.core.batch import Batch
 from polysense.core.prediction import Prediction
 from polysense.core.random import permutation
+from polysense.core.registry import task
 from polysense.core.schema import Target
 from polysense.core.task_spec import Measure
+from polysense.core.unsupported import Unsupported
 from polysense.data.batches.dataset import TableDataset
 from polysense.data.batches.loader import PredictLoader
 from polysense.evaluation.contribution import contribution_of
@@ -84,11 +86,16 @@ class RowValues:
         num_variants: Of each batch.
 
     Attributes:
-        targets: Those that are measured.
+        targets: Those that are measured. What is chosen from a catalogue is none: its columns are mostly the
+            candidates', which no change of the rows reaches, and column importance says what they are worth.
     """
 
     def __init__(self, bundle: Bundle, num_variants: int) -> None:
-        self.targets: Sequence[Target] = contributed_targets(bundle.schema)
+        self.targets: Sequence[Target] = [
+            target
+            for target in contributed_targets(bundle.schema)
+            if isinstance(task(target.task).candidates, Unsupported)
+        ]
         self._model, self._num_variants = bundle.model, num_variants
         self._values: dict[str, list[np.ndarray]] = {target.name: [] for target in self.targets}
         self._truths: dict[str, list[np.ndarray]] = {target.name: [] for target in self.targets}
