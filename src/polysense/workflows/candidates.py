@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
+from polysense.bundle import Bundle
 from polysense.core.batch import Batch
 from polysense.core.registry import named, task
 from polysense.core.unsupported import Unsupported
@@ -15,8 +16,9 @@ from polysense.data.batches.loader import PredictLoader
 from polysense.data.processor import Processor
 from polysense.data.tables.sources import Table
 from polysense.nn.model import MultimodalModel
+from polysense.workflows.stored_features import store_for_bundle
 
-__all__ = ["choosing"]
+__all__ = ["bundle_choosing", "choosing"]
 
 _CACHE_BYTES = 2**28
 
@@ -56,6 +58,18 @@ def choosing(
             del model.candidates[name]
         if given:
             model.forget_catalogues()
+
+
+@contextmanager
+def bundle_choosing(bundle: Bundle, table: Table) -> Iterator[None]:
+    """Within it, a trained model chooses from the candidates that a table tells of, see `choosing`.
+
+    What a frozen network gave for their cells before is read from the store.
+    """
+    with choosing(bundle.model, bundle.processor, table, bundle.prediction) as catalogues:
+        if catalogues:
+            store_for_bundle(bundle, catalogues)
+        yield
 
 
 def _batches(dataset: TableDataset, model: MultimodalModel, prediction: PredictionConfig | None) -> Iterator[Batch]:

@@ -26,7 +26,7 @@ from polysense.reports.reading import Reading
 from polysense.training.distributed import Distributed
 from polysense.training.state import has_checkpoint
 from polysense.workflows.augmentation_safety import augmentation_warnings
-from polysense.workflows.candidates import choosing
+from polysense.workflows.candidates import bundle_choosing
 from polysense.workflows.corrections import correction_warnings
 from polysense.workflows.environment_facts import ENVIRONMENT, keep_environment
 from polysense.workflows.folds.judged_rows import JudgedRows
@@ -337,7 +337,7 @@ def _run(
                         deadline=deadline,
                     )
                     bundle.info["folds"] = scores.as_json()
-                with choosing(run.bundle.model, run.bundle.processor, prepared.table, recipe.prediction):
+                with bundle_choosing(run.bundle, prepared.table):
                     measure(
                         run, tables, unreadable, progress=progress, resume_hint=hint, deadline=deadline, folds=scores
                     )

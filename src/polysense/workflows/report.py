@@ -19,7 +19,7 @@ from polysense.core.sample import Unreadable
 from polysense.data.tables.sources import Table
 from polysense.errors import CheckpointError, ConfigError
 from polysense.training.run import TrainResult
-from polysense.workflows.candidates import choosing
+from polysense.workflows.candidates import bundle_choosing
 from polysense.workflows.folds.models import FoldModels, fold_folder, fold_recipe, trained_plan
 from polysense.workflows.folds.plan import FoldPlan, plan_folds
 from polysense.workflows.folds.scores import FoldScores, score_folds
@@ -76,7 +76,7 @@ def report(folder: str | Path) -> Path:
             _log.info("measuring the model again, since its results can't be shown: %s", error)
             hint = f"Write it again with: polysense report {path}"
             scores = None if plan is None else _out_of_fold(run, plan, hint)
-            with choosing(run.bundle.model, run.bundle.processor, prepared.table, recipe.prediction):
+            with bundle_choosing(run.bundle, prepared.table):
                 measure(run, tables, trained, progress=False, resume_hint=hint, folds=scores, fingerprints=fingerprints)
     if run.report is None:
         raise ConfigError(f"{path}: there are no validation or test rows, so there is nothing to report")

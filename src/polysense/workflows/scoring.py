@@ -26,7 +26,7 @@ from polysense.recipe import Recipe
 from polysense.training.state import has_checkpoint
 from polysense.training.time_plan import Deadline
 from polysense.workflows.blind_control import shuffled_inputs
-from polysense.workflows.candidates import choosing
+from polysense.workflows.candidates import bundle_choosing
 from polysense.workflows.evaluating import evaluate_model
 from polysense.workflows.finetune.transfer import without_parts
 from polysense.workflows.stored_features import store_for_bundle
@@ -60,7 +60,7 @@ def evaluate_bundle(
     store_for_bundle(bundle, [dataset])
     batches = bundle.batches(dataset, progress=progress)
     clusters = row_groups(bundle, table)
-    with choosing(bundle.model, bundle.processor, table, bundle.prediction):
+    with bundle_choosing(bundle, table):
         return evaluate_model(
             bundle.model, dataset, batches=batches, judged=judged, bootstrap=bootstrap, seed=seed, clusters=clusters
         )

@@ -25,7 +25,7 @@ from polysense.workflows.audit.page import write_audit_page
 from polysense.workflows.audit.parts import MAKERS
 from polysense.workflows.audit.subject import AuditSubject
 from polysense.workflows.baseline_scores import kept_simple_baselines
-from polysense.workflows.candidates import choosing
+from polysense.workflows.candidates import bundle_choosing
 from polysense.workflows.scoring import contributed_targets, evaluate_bundle
 from polysense.workflows.table_split import part_of, parts_of
 
@@ -144,7 +144,7 @@ def audit(
     trained = float(loaded.info.get("wall_seconds", 0.0))
     deadline = audit_deadline(trained, is_full=full, fewest=_SECONDS_ON_REQUEST)
     read = TableDataset(table, loaded.processor, cache_bytes=KEPT_BYTES)
-    with choosing(loaded.model, loaded.processor, table, loaded.prediction):
+    with bundle_choosing(loaded, table):
         evaluation = evaluate_bundle(loaded, table, bootstrap=bootstrap, seed=seed, dataset=read)
         if not any(evaluation.num_counted(target.name) for target in loaded.schema.targets):
             raise TableError(f"{table.name}: no row has a target that can be read, so there is nothing to audit")
