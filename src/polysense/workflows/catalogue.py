@@ -30,6 +30,7 @@ from polysense.errors import ConfigError
 from polysense.escaping import joined
 from polysense.nn.encoder import EncoderConfig
 from polysense.nn.head import HeadConfig
+from polysense.workflows.labeling.strategies.base import StrategyConfig  # noqa: F401 (which no recipe names)
 
 __all__ = [
     "FAMILIES",
@@ -91,6 +92,7 @@ FAMILIES = (
     FamilyInfo("schedules", "training.schedule", "Change the learning rate over a run."),
     FamilyInfo("importers", "convert --format NAME", "Read annotated media in another format as a table."),
     FamilyInfo("exporters", "predict --export NAME=PATH", "Write predictions in another format, or as pictures."),
+    FamilyInfo("strategies", "label --strategy NAME", "Choose which rows to label next.", "strategy"),
 )
 
 

@@ -17,7 +17,10 @@ from jaxtyping import Float
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["LinearInputs", "SparseInputs"]
+__all__ = ["LinearInputs", "SparseInputs", "principal_axes"]
+
+_LEAST_SPREAD = 1e-10
+"""Of the largest axis, below which one is what rounding leaves of nothing."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -109,3 +112,17 @@ class LinearInputs:
         values, center = self.sparse.values, self.sparse.center
         own = values.multiply(values).T @ weights - 2 * center * (values.T @ weights) + center**2 * weights.sum()
         return np.concatenate([dense, np.maximum(own, 0.0)])
+
+
+def principal_axes(
+    scaled: Float[np.ndarray, "rows inputs"],
+) -> tuple[Float[np.ndarray, "rows axes"], Float[np.ndarray, "inputs axes"]]:
+    """Rows along their principal axes, and these.
+
+    There are no more than rows: the same model, whose curvature is known.
+    """
+    wide = scaled.shape[1] > len(scaled)
+    values, vectors = np.linalg.eigh(scaled @ scaled.T if wide else scaled.T @ scaled)
+    kept = values > max(values[-1] * _LEAST_SPREAD, 0.0) if len(values) else np.zeros(0, dtype=bool)
+    axes = scaled.T @ (vectors[:, kept] / np.sqrt(values[kept])) if wide else vectors[:, kept]
+    return vectors[:, kept] * np.sqrt(values[kept]) if wide else scaled @ axes, axes

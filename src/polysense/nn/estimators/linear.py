@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from polysense.config.limits import PositiveFloat
 from polysense.nn.estimators.base import Estimator, EstimatorConfig
 from polysense.nn.estimators.examples import MISSING_CLASS, Examples, mean_loss
-from polysense.nn.estimators.inputs import LinearInputs, SparseInputs
+from polysense.nn.estimators.inputs import LinearInputs, SparseInputs, principal_axes
 from polysense.nn.estimators.logistic import TOLERANCE, LogisticPath
 
 __all__ = ["LinearEstimator", "LinearEstimatorConfig"]
@@ -32,9 +32,6 @@ _STRENGTHS = tuple(0.1 * 4.0**i for i in range(7))
 
 _PATIENCE = 2
 """Strengths without a lower loss after which no higher ones are tried: they overfit more, and take longest."""
-
-_LEAST_SPREAD = 1e-10
-"""Of the largest axis, below which one is what rounding leaves of nothing."""
 
 _MANY = 2e8
 """Rows times inputs that are not 0 times outputs from which settings are chosen on fewer rows: some minutes of a
@@ -262,7 +259,7 @@ def _space(examples: Examples, center: np.ndarray, scaling: _Scaling, balanced: 
     norm = float(weights @ (scaled**2).sum(axis=1))
     if values is not None:
         norm += float(LinearInputs(np.zeros((len(examples), 0)), values).squares(weights).sum())
-    rotated, axes = _rotated(scaled)
+    rotated, axes = principal_axes(scaled)
     return _Space(
         inputs=LinearInputs(rotated, values),
         norm=max(norm, 1e-12),
@@ -272,18 +269,6 @@ def _space(examples: Examples, center: np.ndarray, scaling: _Scaling, balanced: 
         sparse=sparse,
         scale=scale[sparse],
     )
-
-
-def _rotated(scaled: Float[np.ndarray, "rows inputs"]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows along their principal axes, and these, [inputs, axes].
-
-    There are no more than rows: the same model, whose curvature is known.
-    """
-    wide = scaled.shape[1] > len(scaled)
-    values, vectors = np.linalg.eigh(scaled @ scaled.T if wide else scaled.T @ scaled)
-    kept = values > max(values[-1] * _LEAST_SPREAD, 0.0) if len(values) else np.zeros(0, dtype=bool)
-    axes = scaled.T @ (vectors[:, kept] / np.sqrt(values[kept])) if wide else vectors[:, kept]
-    return vectors[:, kept] * np.sqrt(values[kept]) if wide else scaled @ axes, axes
 
 
 def _scores(

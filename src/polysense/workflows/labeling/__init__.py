@@ -1,0 +1,1 @@
+"""Labeling: which rows are worth a label, and what that saves."""

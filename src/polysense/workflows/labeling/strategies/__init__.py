@@ -1,0 +1,1 @@
+"""Strategies that choose the rows to label next; one file each."""
