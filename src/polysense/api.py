@@ -15,6 +15,7 @@ may change.
 | use | `load`, `predict`, `stream`, `evaluate`, `explain`, `audit`, `impute` |
 | represent | `embed`, `embeddings`, `fewshot`, `zero_shot`, `map_rows` |
 | search | `index_table`, `search`, `VectorIndex` |
+| label | `simulate_labeling` |
 | write | `convert`, `write_shards` |
 | look up | `catalogue` (what a recipe can name), `recipe_schema`, `audit_schema`, `check_schema` |
 """
@@ -42,6 +43,7 @@ from polysense.workflows.evaluate import Scores, evaluate
 from polysense.workflows.explain import Explanations, explain
 from polysense.workflows.fit import fit, new
 from polysense.workflows.imputation.impute import Imputed, impute
+from polysense.workflows.labeling.simulate import Simulation, simulate_labeling
 from polysense.workflows.predict import predict, stream
 from polysense.workflows.report import report
 from polysense.workflows.representation.embed import Embeddings, embed, embeddings
@@ -69,6 +71,7 @@ __all__ = [
     "SearchResult",
     "ShardsWritten",
     "Shots",
+    "Simulation",
     "VectorIndex",
     "ZeroShot",
     "audit",
@@ -96,6 +99,7 @@ __all__ = [
     "report",
     "search",
     "show_augmented",
+    "simulate_labeling",
     "stream",
     "write_shards",
     "zero_shot",

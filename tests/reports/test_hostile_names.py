@@ -17,6 +17,7 @@ from html_page import HOSTILE, assert_harmless
 from row_statistics import Texts, statistics_of
 
 from polysense.core.finding import Finding, Severity
+from polysense.core.metric import higher
 from polysense.core.preview import CellPreview
 from polysense.core.sample import SourceInfo, Unreadable
 from polysense.core.schema import Schema, Target
@@ -25,6 +26,7 @@ from polysense.evaluation.bootstrap import Interval
 from polysense.evaluation.comparison import Entry, Kind, Measure, compare_entries
 from polysense.evaluation.evaluator import Evaluation, score
 from polysense.evaluation.few_shot import RANDOM, TRAINED, FewShot, Score
+from polysense.evaluation.label_curves import LabelCurves, compare_curves
 from polysense.evaluation.simple_baselines import SimpleModel, TargetBaselines, compare_with_simple
 from polysense.modalities.number.record import NumberColumn
 from polysense.modalities.text.augment import TextTransformConfig
@@ -37,6 +39,7 @@ from polysense.reports.comparison import render_comparison
 from polysense.reports.embedding_map import Layout, MapPoint, render_map
 from polysense.reports.environment import render
 from polysense.reports.few_shot import render_few_shot
+from polysense.reports.label_curves import render_label_curves
 from polysense.reports.model_card import ModelCard, render_model_card
 from polysense.reports.neighbors import Search, Tile, render_neighbors
 from polysense.reports.report import Report, render_markdown, render_report
@@ -164,6 +167,18 @@ def comparison() -> str:
     return render_comparison(replace(found, settings={HOSTILE: HOSTILE}))
 
 
+def label_curves() -> str:
+    metric = replace(higher("accuracy", "Share of rows that are right."), name=HOSTILE)
+    scores = {name: np.full((2, 2, 6), 0.5) for name in ("random", HOSTILE)}
+    curves, full, goal = compare_curves(scores, np.full(6, 0.9), 0.1, [10, 20], metric, seed=0)
+    return render_label_curves(
+        LabelCurves(
+            target=HOSTILE, metric=metric, numbers=(10, 20), full=full, goal=goal, curves=curves, num_pool=40,
+            num_tested=20, num_groups=None, num_seeds=2, split=HOSTILE, features=HOSTILE, notes=(HOSTILE,),
+        )
+    )  # fmt: skip
+
+
 def few_shot() -> str:
     value = Interval(0.5, 0.4, 0.6)
     scores = [
@@ -252,6 +267,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "comparison.html.j2": comparison,
     "embedding_map.html.j2": embedding_map,
     "few_shot.html.j2": few_shot,
+    "label_curves.html.j2": label_curves,
     "neighbors.html.j2": neighbors,
     "reconstructions.html.j2": reconstructions,
     "report.html.j2": report,
