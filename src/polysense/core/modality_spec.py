@@ -24,6 +24,7 @@ from polysense.core.backbones import Backbones
 from polysense.core.cell_parts import CellParts
 from polysense.core.corruption import Corruption
 from polysense.core.descriptor import CategoryDescriptor, Descriptor
+from polysense.core.display import CellDisplay
 from polysense.core.geometry import Placement
 from polysense.core.likeness import Likeness
 from polysense.core.sample import SourceInfo
@@ -421,6 +422,18 @@ class ModalitySpec(ABC):
             None where the cell that `ColumnProcessor.restore` makes of it says it all.
         """
         return None
+
+    @abstractmethod
+    def display(self, cell: object, root: Path) -> CellDisplay:
+        """A cell as a person sees it who labels its row, whole and before anything is fitted; see `core.display`.
+
+        Args:
+            cell: As the table has it, not missing.
+            root: The folder that relative paths start from.
+
+        Raises:
+            DecodeError: It can't be read.
+        """
 
     @abstractmethod
     def summary(self, column: Column) -> Mapping[str, str]:

@@ -19,6 +19,7 @@ from typing import ClassVar, Generic, Protocol, TypeAlias, TypeVar, runtime_chec
 import numpy as np
 
 from polysense.core.audit_answers import ClassProbabilities, ConformalSets, PredictedNumbers, RowScore
+from polysense.core.editor import Editor, EditorRequest
 from polysense.core.geometry import Geometry, Placement
 from polysense.core.metric import Metric, Scorer, Statistics
 from polysense.core.modality_spec import ModelSize
@@ -78,6 +79,7 @@ OPTIONAL = (
     "conformal",
     "numbers",
     "mistakes",
+    "editor",
 )
 """The optional questions."""
 
@@ -218,6 +220,8 @@ class TaskSpec(ABC, Generic[T]):
         numbers: `(target, statistics) -> [PredictedNumbers]`, for predicted against actual, and residuals.
         mistakes: "module:function" of the worst predictions by kind, `(target, evaluation) -> [MistakeGroup]`; named,
             too.
+        editor: `(request) -> Editor`: how a person enters its labels on a page, how they are checked and compared. It
+            raises a ConfigError where the request lacks what it needs, such as classes.
     """
 
     name: ClassVar[str]
@@ -252,6 +256,7 @@ class TaskSpec(ABC, Generic[T]):
     conformal: Callable[[T, Statistics, Statistics, float], Sequence[ConformalSets]] | Unsupported
     numbers: Callable[[T, Statistics], Sequence[PredictedNumbers]] | Unsupported
     mistakes: str | Unsupported
+    editor: Callable[[EditorRequest], Editor] | Unsupported
 
     def __init_subclass__(cls, *, is_base: bool = False) -> None:
         super().__init_subclass__()

@@ -14,6 +14,7 @@ import numpy as np
 
 from polysense.core.corruption import Corruption
 from polysense.core.descriptor import Descriptor
+from polysense.core.display import CellDisplay
 from polysense.core.modality_spec import FittedColumn, ModalitySpec, Preview, parts
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
@@ -53,6 +54,9 @@ class ValueSpec(ModalitySpec):
         self, column: Column, cell: object, items: Sequence[np.ndarray], *, most: int, side: int, playable: bool
     ) -> Preview:
         return Preview.of_texts(parts(cell)[:most])
+
+    def display(self, cell: object, root: Path) -> CellDisplay:
+        return CellDisplay(texts=[str(part) for part in parts(cell)])
 
     def identity(self, cell: object) -> str:
         return str(cell).strip()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from polysense.core.audit_answers import ClassProbabilities, ConformalSets, PredictedNumbers, RowScore
+from polysense.core.editor import Editor, EditorRequest
 from polysense.core.metric import Statistics
 from polysense.core.modality_spec import ModelSize
 from polysense.core.row_spec import RowSpec
@@ -52,6 +53,9 @@ class ValueTaskSpec(RowSpec[T], is_base=True):
     )
     numbers: Callable[[T, Statistics], Sequence[PredictedNumbers]] | Unsupported = Unsupported("it predicts no numbers")
     mistakes: str | Unsupported = Unsupported("its task does not say which predictions are the worst")
+    editor: Callable[[EditorRequest], Editor] | Unsupported = Unsupported(
+        "its task does not say how a person enters a label"
+    )
 
     def preset(self, size: ModelSize, delimiter: str | None) -> TaskPreset:
         """A head of the task's own name, with a hidden layer of the tokens' width."""

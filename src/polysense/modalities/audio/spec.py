@@ -11,6 +11,7 @@ import numpy as np
 from polysense.core.backbones import Backbone, Backbones
 from polysense.core.corruption import Corruption
 from polysense.core.descriptor import Descriptor
+from polysense.core.display import CellDisplay
 from polysense.core.file_spec import FileSpec
 from polysense.core.likeness import Likeness
 from polysense.core.modality_spec import (
@@ -27,6 +28,7 @@ from polysense.modalities.audio.column import AudioProcessor
 from polysense.modalities.audio.corruptions import CORRUPTIONS
 from polysense.modalities.audio.decode import EXTENSIONS, audio_info, is_signature
 from polysense.modalities.audio.describe import DESCRIPTORS
+from polysense.modalities.audio.display import display_audio
 from polysense.modalities.audio.likeness import LIKENESS
 from polysense.modalities.audio.parts import audio_parts
 from polysense.modalities.audio.preview import as_playable, log_mel_image, spectrogram_image
@@ -121,6 +123,9 @@ class AudioSpec(FileSpec):
             note=seconds + (f", and {len(items) - len(chosen)} more" if len(items) > len(chosen) else ""),
             stretches=True,
         )
+
+    def display(self, cell: object, root: Path) -> CellDisplay:
+        return display_audio(cell, root)
 
     def preview_reconstruction(self, column: Column, value: np.ndarray) -> Preview:
         return Preview(images=[log_mel_image(value.astype(np.float32))], stretches=True)

@@ -10,6 +10,7 @@ import numpy as np
 from polysense.core.backbones import Backbone, Backbones
 from polysense.core.corruption import Corruption
 from polysense.core.descriptor import Descriptor
+from polysense.core.display import CellDisplay
 from polysense.core.file_spec import FileSpec
 from polysense.core.likeness import Likeness
 from polysense.core.modality_spec import (
@@ -27,6 +28,7 @@ from polysense.data.media.raster import EXTENSIONS, decode_image, is_signature
 from polysense.errors import DecodeError
 from polysense.modalities.image.corruptions import CORRUPTIONS
 from polysense.modalities.image.describe import DESCRIPTORS
+from polysense.modalities.image.display import display_images
 from polysense.modalities.image.likeness import LIKENESS
 from polysense.modalities.image.parts import image_parts
 from polysense.modalities.image.preview import thumbnail
@@ -128,6 +130,9 @@ class ImageSpec(FileSpec):
         images = [thumbnail(items[i], side) for i in even_positions(len(items), most)]
         note = f"{len(images)} of {len(items)} images" if len(items) > len(images) else ""
         return Preview(images=images, note=note)
+
+    def display(self, cell: object, root: Path) -> CellDisplay:
+        return display_images(cell, root)
 
     def preview_reconstruction(self, column: Column, value: np.ndarray) -> Preview:
         return Preview(images=[thumbnail(_as_pixels(value * 255))])

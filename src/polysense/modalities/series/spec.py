@@ -10,6 +10,7 @@ import numpy as np
 from polysense.core.backbones import Backbones
 from polysense.core.corruption import Corruption
 from polysense.core.descriptor import Descriptor
+from polysense.core.display import CellDisplay, DisplayFile, DisplayMedia
 from polysense.core.file_spec import FileSpec, file_identity
 from polysense.core.likeness import Likeness
 from polysense.core.modality_spec import (
@@ -20,6 +21,7 @@ from polysense.core.modality_spec import (
     Preview,
     Profile,
 )
+from polysense.core.preview import as_jpeg
 from polysense.core.sample import SourceInfo
 from polysense.core.schema import Column
 from polysense.core.unsupported import Unsupported
@@ -38,6 +40,7 @@ __all__ = ["SPEC", "SeriesSpec"]
 _MAJORITY = 0.9  # of the cells; the others will be missing
 _LEAST_STEPS = 4  # shorter lists of numbers are more often coordinates or ratings
 _STEPS_PER_TOKEN = 8
+_DISPLAYED = (960, 240)  # width and height in pixels
 
 
 class SeriesSpec(FileSpec):
@@ -118,6 +121,19 @@ class SeriesSpec(FileSpec):
             note="; ".join(lengths) + more,
             stretches=True,
         )
+
+    def display(self, cell: object, root: Path) -> CellDisplay:
+        series = read_series(cell, root)
+
+        def drawn() -> DisplayFile:
+            image = sparkline(series.values, *_DISPLAYED)
+            return DisplayFile(media_type="image/jpeg", data=as_jpeg(image))
+
+        steps = len(series.values)
+        rate = series.steps_per_second
+        note = f"{steps:,} steps" + (f", {steps / rate:.3g} s" if rate else "")
+        channels = f"; {', '.join(series.channels[:7])}" if series.channels else ""
+        return CellDisplay(media=[DisplayMedia(element="img", read=drawn)], note=note + channels)
 
     def summary(self, column: Column) -> Mapping[str, str]:
         column = SeriesColumn.of(column)

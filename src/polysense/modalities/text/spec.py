@@ -14,6 +14,7 @@ import numpy as np
 from polysense.core.backbones import Backbones
 from polysense.core.corruption import Corruption
 from polysense.core.descriptor import CategoryDescriptor, Descriptor
+from polysense.core.display import CellDisplay
 from polysense.core.likeness import Likeness
 from polysense.core.modality_spec import (
     Claim,
@@ -110,6 +111,9 @@ class TextSpec(ModalitySpec):
         texts = parts(cell)
         note = f"and {len(texts) - _MAX_EXCERPTS} more" if len(texts) > _MAX_EXCERPTS else ""
         return Preview.of_texts(texts[:_MAX_EXCERPTS], note)
+
+    def display(self, cell: object, root: Path) -> CellDisplay:
+        return CellDisplay(texts=[str(part) for part in parts(cell)])
 
     def summary(self, column: Column) -> Mapping[str, str]:
         column = TextColumn.of(column)

@@ -11,6 +11,7 @@ import numpy as np
 from polysense.core.backbones import Backbones
 from polysense.core.corruption import Corruption
 from polysense.core.descriptor import Descriptor
+from polysense.core.display import CellDisplay
 from polysense.core.file_spec import Content, FileSpec
 from polysense.core.likeness import Likeness
 from polysense.core.modality_spec import (
@@ -40,6 +41,7 @@ from polysense.modalities.video.decode import (
     video_info,
 )
 from polysense.modalities.video.describe import motion
+from polysense.modalities.video.display import display_videos
 from polysense.modalities.video.parts import parts_of_frames
 from polysense.modalities.video.record import VideoColumn
 
@@ -146,6 +148,9 @@ class VideoSpec(FileSpec):
         self, column: Column, cell: object, items: Sequence[np.ndarray], *, most: int, side: int, playable: bool
     ) -> Preview:
         return self._frame.preview(self.item_column(column), cell, items, most=most, side=side, playable=playable)
+
+    def display(self, cell: object, root: Path) -> CellDisplay:
+        return display_videos(cell, root)
 
     def preview_reconstruction(self, column: Column, value: np.ndarray) -> Preview | None:
         return self._frame.preview_reconstruction(self.item_column(column), value)

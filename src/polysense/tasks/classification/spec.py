@@ -10,6 +10,7 @@ from polysense.core.audit_answers import ClassProbabilities, ConformalSets, RowS
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.task_spec import Answer, Arrays, Contribution, Explained, Measure
 from polysense.core.value_task import ValueTaskSpec
+from polysense.data.editors import ChoiceEditor
 from polysense.tasks.classification.conformal import least_ambiguous_sets
 from polysense.tasks.classification.metrics import ClassificationScorer, classification_metrics, confusion_matrix
 from polysense.tasks.classification.record import ClassificationTarget
@@ -68,6 +69,7 @@ class ClassificationSpec(ValueTaskSpec[ClassificationTarget]):
     report_section = "polysense.tasks.classification.report_section:report_sections"
     sample_outputs = "polysense.tasks.classification.sample_output:sample_outputs"
     mistakes = "polysense.tasks.classification.mistakes:mistakes"
+    editor = ChoiceEditor
 
     def nothing(self, target: ClassificationTarget, num_rows: int) -> np.ndarray:
         return np.zeros(num_rows, dtype=np.int64)

@@ -87,6 +87,9 @@ class DetectionSpec(RowSpec[DetectionTarget]):
     conformal = Unsupported("no set of boxes holds the true ones with a stated probability")
     numbers = Unsupported("it predicts boxes, and no numbers")
     mistakes = "polysense.tasks.detection.mistakes:mistakes"
+    editor = Unsupported(
+        "boxes are not drawn on the labeling page yet; draw them in Label Studio or CVAT and convert the file"
+    )
 
     def preset(self, size: ModelSize, delimiter: str | None) -> TaskPreset:
         """Boxes from every place of the image's feature maps."""

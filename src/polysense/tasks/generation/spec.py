@@ -14,6 +14,7 @@ from polysense.core.row_spec import RowSpec
 from polysense.core.sample import Sample
 from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, Explained, Measure, TaskPreset
 from polysense.core.unsupported import Unsupported
+from polysense.data.editors import TextEditor
 from polysense.errors import ConfigError
 from polysense.tasks.generation.metrics.match import exact_match_statistics, token_f1_statistics
 from polysense.tasks.generation.metrics.scorer import GenerationScorer, generation_metrics
@@ -112,6 +113,7 @@ class GenerationSpec(RowSpec[GenerationTarget]):
     conformal = Unsupported("no set of texts holds the true one with a stated probability")
     numbers = Unsupported("it predicts texts, and no numbers")
     mistakes = "polysense.tasks.generation.mistakes:mistakes"
+    editor = TextEditor
 
     def preset(self, size: ModelSize, delimiter: str | None) -> TaskPreset:
         """A decoder of two layers at least."""

@@ -101,6 +101,7 @@ class ImageGenerationSpec(RowSpec[ImageGenerationTarget]):
     conformal = Unsupported("no set of images holds the true one with a stated probability")
     numbers = Unsupported("it predicts images, and no numbers")
     mistakes = "polysense.tasks.image_generation.mistakes:mistakes"
+    editor = Unsupported("no page can enter an image; name the files in the table")
 
     def preset(self, size: ModelSize, delimiter: str | None) -> TaskPreset:
         """A U-Net with more channels the larger the model is."""

@@ -11,6 +11,7 @@ from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.modality_spec import ModelSize
 from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, Explained, Measure, TaskPreset
 from polysense.core.value_task import ValueTaskSpec
+from polysense.data.editors import ChoicesEditor
 from polysense.tasks.multilabel.conformal import outer_sets
 from polysense.tasks.multilabel.metrics import MultilabelScorer, multilabel_metrics
 from polysense.tasks.multilabel.record import MultilabelTarget
@@ -65,6 +66,7 @@ class MultilabelSpec(ValueTaskSpec[MultilabelTarget]):
     explained = _Explained()
     sample_outputs = "polysense.tasks.multilabel.sample_output:sample_outputs"
     mistakes = "polysense.tasks.multilabel.mistakes:mistakes"
+    editor = ChoicesEditor
 
     def preset(self, size: ModelSize, delimiter: str | None) -> TaskPreset:
         """A hidden layer of the tokens' width."""

@@ -87,6 +87,7 @@ class RankingSpec(TaskSpec[RankingTarget]):
     conformal = Unsupported("it ranks candidates, and says of none how probable it is")
     numbers = Unsupported("it ranks, and predicts no numbers")
     mistakes = "polysense.tasks.ranking.mistakes:mistakes"
+    editor = Unsupported("what people chose is recorded where they choose")
 
     def collate(
         self,

@@ -54,6 +54,7 @@ class ReconstructionSpec(TaskSpec[ReconstructionTarget]):
     conformal = Unsupported("no set of cells holds the true one with a stated probability")
     numbers = Unsupported("it predicts cells of any kind")
     mistakes = Unsupported("its cells have a page of their own, reconstructions.html")
+    editor = Unsupported("its targets are the input columns")
 
     def collate(
         self,

@@ -10,6 +10,7 @@ from polysense.core.audit_answers import ConformalSets, PredictedNumbers, RowSco
 from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.task_spec import Answer, Arrays, Contribution, Explained, Measure
 from polysense.core.value_task import ValueTaskSpec
+from polysense.data.editors import NumberEditor
 from polysense.tasks.regression.conformal import conformal_margin
 from polysense.tasks.regression.metrics import RegressionScorer, regression_metrics
 from polysense.tasks.regression.record import RegressionTarget
@@ -79,6 +80,7 @@ class RegressionSpec(ValueTaskSpec[RegressionTarget]):
     explained = _Explained()
     report_section = "polysense.tasks.regression.report_section:report_sections"
     mistakes = "polysense.tasks.regression.mistakes:mistakes"
+    editor = NumberEditor
 
     def nothing(self, target: RegressionTarget, num_rows: int) -> np.ndarray:
         return np.full((num_rows, len(target.columns)), np.nan, dtype=np.float32)

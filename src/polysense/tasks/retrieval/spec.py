@@ -50,6 +50,7 @@ class RetrievalSpec(TaskSpec[RetrievalTarget]):
     conformal = Unsupported("it ranks candidates, and says of none how probable it is")
     numbers = Unsupported("it ranks, and predicts no numbers")
     mistakes = "polysense.tasks.retrieval.mistakes:mistakes"
+    editor = Unsupported("what belongs together stands in one row already")
 
     def collate(
         self,

@@ -106,6 +106,9 @@ class SegmentationSpec(RowSpec[SegmentationTarget]):
     conformal = Unsupported("no set of masks holds the true one with a stated probability")
     numbers = Unsupported("it predicts masks, and no numbers")
     mistakes = "polysense.tasks.segmentation.mistakes:mistakes"
+    editor = Unsupported(
+        "masks are not painted on the labeling page yet; paint them in Label Studio or CVAT and convert the file"
+    )
 
     def preset(self, size: ModelSize, delimiter: str | None) -> TaskPreset:
         """A decoder over the image's feature maps."""

@@ -14,6 +14,7 @@ from polysense.core.row_spec import RowSpec
 from polysense.core.sample import Sample
 from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, Explained, Measure, TaskPreset
 from polysense.core.unsupported import Unsupported
+from polysense.data.editors import SpansEditor
 from polysense.errors import ConfigError
 from polysense.tasks.tagging.metrics import TaggingScorer, segments_of, tagging_metrics, tagging_primary
 from polysense.tasks.tagging.record import TaggingTarget
@@ -105,6 +106,7 @@ class TaggingSpec(RowSpec[TaggingTarget]):
     conformal = Unsupported("no set of segments holds the true ones with a stated probability")
     numbers = Unsupported("it predicts segments, and no numbers")
     mistakes = "polysense.tasks.tagging.mistakes:mistakes"
+    editor = SpansEditor
 
     def preset(self, size: ModelSize, delimiter: str | None) -> TaskPreset:
         """A label for each token, linear in it."""

@@ -1,0 +1,192 @@
+"""Labeling a table: opens a session over it, and brings what was labeled out again.
+
+The table is never changed. Labels live in a folder of their own (`store`), by keys of rows (`row_keys`), so that the
+table may be sorted or grow between two sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from polysense.core.editor import Editor, EditorRequest
+from polysense.core.files import named_path
+from polysense.core.registry import modality, task, tasks
+from polysense.core.role import Role
+from polysense.core.spelling import enumerated
+from polysense.core.unsupported import Unsupported
+from polysense.data.roles.infer import ColumnGuess, guess_target, infer, stated_target
+from polysense.data.roles.profile import ColumnProfile
+from polysense.data.tables.sources import Table, read_table
+from polysense.errors import ColumnError, ConfigError
+from polysense.workflows.labeling.displays import RowDisplays
+from polysense.workflows.labeling.row_keys import row_keys
+from polysense.workflows.labeling.session import LabelingSession, SessionSettings
+from polysense.workflows.labeling.store import JournalHeader, LabelStore, read_header
+from polysense.workflows.prepare import file_stem
+
+__all__ = ["label"]
+
+_FOLDER = Path("labels")
+_LONGEST_GUIDELINE = 200_000  # characters
+
+
+@contextmanager
+def label(
+    source: Any,
+    *,
+    target: str,
+    task: str | None = None,
+    classes: Sequence[str] = (),
+    columns: Sequence[str] | None = None,
+    over: str | None = None,
+    output: str | Path | None = None,
+    annotator: str = "",
+    guideline: str | Path | None = None,
+    key: str | None = None,
+    shared: float = 0.1,
+    annotations: int = 1,
+    relabel: bool = False,
+    seed: int | None = None,
+    root: str | Path | None = None,
+) -> Iterator[LabelingSession]:
+    """Opens a labeling of a table, alone, until the block ends.
+
+    Args:
+        source: A table's path, a data frame, a list of dictionaries, ...
+        target: The column that labels are for; the table may have it, in part, or not.
+        task: Its task; None: what its cells say, else the first task whose labels can be entered.
+        classes: In the order of their keys on the page; empty takes those of the table and of an earlier session.
+        columns: The columns that are shown; None: the inputs, the rest folded away.
+        over: The text column that labels lie in, where the task labels stretches of one.
+        output: The folder of the labels; None: labels/TABLE-TARGET.
+        annotator: The name that a page begins with.
+        guideline: A file whose text annotators are shown.
+        key: The column that names rows; None: rows are told by their cells.
+        shared: The share of rows that every annotator labels, so that their agreement is known.
+        annotations: How many annotators a row gets otherwise.
+        relabel: Whether rows that have a label in the table are handed out, too.
+        seed: Of the order of rows; None: that of an earlier session, else 0.
+        root: The folder that media paths start from; by default the table's own.
+
+    Yields:
+        The session.
+
+    Raises:
+        UserError: The table, its target or the labels' folder can't be used so; says why.
+    """
+    if not 0 <= shared <= 1:
+        raise ConfigError(f"shared: found {shared:g}, expected a share from 0 to 1")
+    if annotations < 1:
+        raise ConfigError(f"annotations: found {annotations}, expected at least 1")
+    table = read_table(source, root=root)
+    folder = folder_of(source, table, target, output)
+    before = read_header(folder)
+    guesses = infer(table, [], logs=False)
+    texts = [
+        guess.name
+        for guess in guesses
+        if guess.role is Role.INPUT and guess.modality and modality(guess.modality).is_prose and guess.name != target
+    ]
+    name, delimiter, over_guess = _task_of(table, target, task, before)
+    known = tuple(classes) or (before.classes if before is not None else ())
+    editor = editor_for(
+        name,
+        EditorRequest(
+            target=target,
+            classes=known,
+            cells=table.cells(target, literal=True) if table.has(target) else (),
+            delimiter=delimiter,
+            texts=texts,
+            over=over or over_guess,
+        ),
+    )
+    options = editor.settings.get("options")
+    header = JournalHeader(
+        target=target,
+        task=name,
+        classes=tuple(map(str, options)) if isinstance(options, list) else (),
+        key=key if key is not None or before is None else before.key,
+        seed=seed if seed is not None else before.seed if before is not None else 0,
+    )
+    displays = RowDisplays(table, guesses, target, columns)
+    keys = row_keys(table, target, header.key)
+    settings = SessionSettings(
+        annotator=annotator,
+        guideline=_guideline(guideline),
+        shared=shared,
+        annotations=annotations,
+        relabel=relabel,
+    )
+    with LabelStore.opened(folder, header, editor) as store:
+        yield LabelingSession(table, keys, store, editor, displays, settings)
+
+
+def folder_of(source: Any, table: Table, target: str, output: str | Path | None) -> Path:
+    """Where the labels of a table are kept."""
+    if output is not None:
+        return named_path(output, "the labels' folder")
+    named = str(source) if isinstance(source, (str, Path)) else table.name
+    return _FOLDER / f"{file_stem(named)}-{file_stem(target)}"
+
+
+def _task_of(
+    table: Table, target: str, stated: str | None, before: JournalHeader | None
+) -> tuple[str, str | None, str | None]:
+    """The task, what separates several labels in one cell, and the column that labels lie in, as the cells tell it."""
+    name = stated or (before.task if before is not None else None)
+    if name is not None and name not in tasks():
+        raise ConfigError(f"task: found {name!r}, expected one of {', '.join(tasks())}")
+    guess: ColumnGuess | None = None
+    if table.has(target):
+        profile = ColumnProfile(table, target, literal=True)
+        try:
+            if name is None:
+                guess = guess_target(profile)
+            elif profile.cells:
+                guess = stated_target(profile, name)
+        except ColumnError:  # too few labels to tell by
+            guess = None
+    if name is None:
+        name = (guess.task if guess is not None else None) or next(iter(_editable()))
+    return name, None if guess is None else guess.delimiter, None if guess is None else guess.over
+
+
+def _editable() -> Mapping[str, object]:
+    """Tasks whose labels a person can enter, in their order."""
+    return {name: spec for name, spec in tasks().items() if not isinstance(spec.editor, Unsupported)}
+
+
+def editor_for(name: str, request: EditorRequest) -> Editor:
+    """A task's editor.
+
+    Raises:
+        ConfigError: The task has none, or the request lacks what it needs.
+    """
+    make = task(name).editor
+    if isinstance(make, Unsupported):
+        raise ConfigError(
+            f"{request.target}: labels of the task {name} can't be entered: {make.reason}. Tasks that can be labeled: "
+            f"{enumerated(list(_editable()))}"
+        )
+    return make(request)
+
+
+def _guideline(path: str | Path | None) -> str:
+    """A guideline's text.
+
+    Raises:
+        ConfigError: It can't be read, or is no text.
+    """
+    if path is None:
+        return ""
+    path = named_path(path, "guideline")
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: can't be read as a guideline: {error}; expected a text file in UTF-8") from None
+    if len(text) > _LONGEST_GUIDELINE:
+        raise ConfigError(f"{path}: found {len(text):,} characters, expected at most {_LONGEST_GUIDELINE:,}")
+    return text
