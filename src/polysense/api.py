@@ -12,6 +12,7 @@ may change.
 | task | functions |
 |---|---|
 | train | `check`, `show_augmented`, `new`, `prepare`, `fit`, `compare`, `demo`, `report` |
+| label | `label`, `export_labels`, `import_labels` |
 | use | `load`, `predict`, `stream`, `evaluate`, `explain`, `audit`, `impute` |
 | represent | `embed`, `embeddings`, `fewshot`, `zero_shot`, `map_rows` |
 | search | `index_table`, `search`, `VectorIndex` |
@@ -43,6 +44,9 @@ from polysense.workflows.evaluate import Scores, evaluate
 from polysense.workflows.explain import Explanations, explain
 from polysense.workflows.fit import fit, new
 from polysense.workflows.imputation.impute import Imputed, impute
+from polysense.workflows.labeling.export import ExportedLabels, ImportedLabels, export_labels, import_labels
+from polysense.workflows.labeling.label import label
+from polysense.workflows.labeling.session import LabelingSession
 from polysense.workflows.labeling.simulate import Simulation, simulate_labeling
 from polysense.workflows.predict import predict, stream
 from polysense.workflows.report import report
@@ -62,8 +66,11 @@ __all__ = [
     "Converted",
     "Embeddings",
     "Explanations",
+    "ExportedLabels",
+    "ImportedLabels",
     "Imputed",
     "IndexResult",
+    "LabelingSession",
     "Mapped",
     "PreparedCells",
     "Run",
@@ -86,10 +93,13 @@ __all__ = [
     "embeddings",
     "evaluate",
     "explain",
+    "export_labels",
     "fewshot",
     "fit",
+    "import_labels",
     "impute",
     "index_table",
+    "label",
     "load",
     "map_rows",
     "new",

@@ -29,6 +29,7 @@ from polysense.cli.commands.explain import explain
 from polysense.cli.commands.fewshot import fewshot
 from polysense.cli.commands.impute import impute
 from polysense.cli.commands.index import index
+from polysense.cli.commands.label import label
 from polysense.cli.commands.list import show as list_components
 from polysense.cli.commands.map import show as show_map
 from polysense.cli.commands.new import new
@@ -75,6 +76,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "demo": demo,
     "new": new,
     "check": check,
+    "label": label,
     "prepare": prepare,
     "convert": convert,
     "shards": shards,

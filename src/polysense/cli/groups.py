@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 __all__ = ["EXAMPLES", "GROUPS", "GroupedHelp", "epilog"]
 
 GROUPS = {
-    "Train": ("demo", "check", "new", "convert", "prepare", "shards", "train", "compare"),
+    "Train": ("demo", "check", "new", "convert", "label", "prepare", "shards", "train", "compare"),
     "Use a trained model": ("evaluate", "audit", "predict", "explain", "impute"),
     "Embeddings and search": ("embed", "zeroshot", "fewshot", "map", "index", "search"),
     "Look at runs": ("runs", "report"),
@@ -22,6 +22,7 @@ EXAMPLES = {
     "check": "polysense check products.csv --target category",
     "new": "polysense new products.csv --target category --minimal",
     "convert": "polysense convert coco/ -o photos.jsonl",
+    "label": "polysense label products.csv --target mood --classes good,bad",
     "prepare": "polysense prepare products.csv --target category",
     "shards": "polysense shards products.csv -o products.shards",
     "train": "polysense train products.csv --target category --epochs 10",

@@ -6,26 +6,18 @@ import contextlib
 import socket
 import webbrowser
 from collections.abc import Callable
-from importlib.util import find_spec
+
+import uvicorn
 
 from polysense.core.logs import get_logger
-from polysense.errors import ConfigError, DependencyError
+from polysense.errors import ConfigError
+from polysense.serving.labeling.app import labeling_app
 from polysense.workflows.labeling.session import LabelingSession
 
-__all__ = ["require_server", "serve_labeling"]
+__all__ = ["serve_labeling"]
 
 _log = get_logger("polysense.labeling")
 _SECONDS_TO_FINISH = 3
-
-
-def require_server() -> None:
-    """Checks that what a server needs is installed.
-
-    Raises:
-        DependencyError: It is not.
-    """
-    if find_spec("fastapi") is None or find_spec("uvicorn") is None:
-        raise DependencyError("the labeling page needs FastAPI and uvicorn: pip install 'polysense[serve]'")
 
 
 def serve_labeling(
@@ -44,16 +36,12 @@ def serve_labeling(
         started: Called with the page's address once it can be opened.
 
     Raises:
-        DependencyError: FastAPI or uvicorn is not installed.
         ConfigError: Something else listens on the port.
     """
-    require_server()
-    import uvicorn
-
     listening = _listening(port)
     address = f"http://127.0.0.1:{listening.getsockname()[1]}/"
     config = uvicorn.Config(
-        _application(session),
+        labeling_app(session),
         log_config=None,
         log_level="warning",
         access_log=False,
@@ -71,12 +59,6 @@ def serve_labeling(
         with contextlib.suppress(KeyboardInterrupt):  # it is how the labeling ends
             server.run(sockets=[listening])
     _log.info("the labeling page is closed")
-
-
-def _application(session: LabelingSession) -> object:
-    from polysense.serving.labeling.app import labeling_app
-
-    return labeling_app(session)
 
 
 def _listening(port: int) -> socket.socket:

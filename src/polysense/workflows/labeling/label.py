@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,86 @@ from polysense.workflows.labeling.session import LabelingSession, SessionSetting
 from polysense.workflows.labeling.store import JournalHeader, LabelStore, read_header
 from polysense.workflows.prepare import file_stem
 
-__all__ = ["label"]
+__all__ = ["PreparedLabeling", "label", "prepare_labeling"]
 
 _FOLDER = Path("labels")
 _LONGEST_GUIDELINE = 200_000  # characters
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PreparedLabeling:
+    """A table with what its labels are.
+
+    Attributes:
+        table: The rows.
+        keys: Of the rows.
+        folder: Of the labels.
+        header: What the labels are of.
+        editor: Of the target.
+        guesses: What the columns are.
+    """
+
+    table: Table
+    keys: list[str]
+    folder: Path
+    header: JournalHeader
+    editor: Editor
+    guesses: Sequence[ColumnGuess]
+
+
+def prepare_labeling(
+    source: Any,
+    *,
+    target: str,
+    task: str | None = None,
+    classes: Sequence[str] = (),
+    over: str | None = None,
+    output: str | Path | None = None,
+    key: str | None = None,
+    seed: int | None = None,
+    root: str | Path | None = None,
+) -> PreparedLabeling:
+    """Reads a table and settles what its labels are; arguments and errors as of `label`."""
+    table = read_table(source, root=root)
+    folder = folder_of(source, table, target, output)
+    before = read_header(folder)
+    guesses = infer(table, [], logs=False)
+    texts = [
+        guess.name
+        for guess in guesses
+        if guess.role is Role.INPUT and guess.modality and modality(guess.modality).is_prose and guess.name != target
+    ]
+    name, delimiter, over_guess = _task_of(table, target, task, before)
+    known = tuple(classes) or (before.classes if before is not None else ())
+    editor = editor_for(
+        name,
+        EditorRequest(
+            target=target,
+            classes=known,
+            cells=table.cells(target, literal=True) if table.has(target) else (),
+            delimiter=delimiter,
+            texts=texts,
+            over=over or over_guess or (before.over if before is not None else None),
+        ),
+    )
+    options = editor.settings.get("options")
+    chosen_over = editor.settings.get("over")
+    header = JournalHeader(
+        target=target,
+        task=name,
+        classes=tuple(map(str, options)) if isinstance(options, list) else (),
+        over=None if chosen_over is None else str(chosen_over),
+        key=key if key is not None or before is None else before.key,
+        seed=seed if seed is not None else before.seed if before is not None else 0,
+    )
+    return PreparedLabeling(
+        table=table,
+        keys=row_keys(table, target, header.key),
+        folder=folder,
+        header=header,
+        editor=editor,
+        guesses=guesses,
+    )
 
 
 @contextmanager
@@ -81,38 +158,6 @@ def label(
         raise ConfigError(f"shared: found {shared:g}, expected a share from 0 to 1")
     if annotations < 1:
         raise ConfigError(f"annotations: found {annotations}, expected at least 1")
-    table = read_table(source, root=root)
-    folder = folder_of(source, table, target, output)
-    before = read_header(folder)
-    guesses = infer(table, [], logs=False)
-    texts = [
-        guess.name
-        for guess in guesses
-        if guess.role is Role.INPUT and guess.modality and modality(guess.modality).is_prose and guess.name != target
-    ]
-    name, delimiter, over_guess = _task_of(table, target, task, before)
-    known = tuple(classes) or (before.classes if before is not None else ())
-    editor = editor_for(
-        name,
-        EditorRequest(
-            target=target,
-            classes=known,
-            cells=table.cells(target, literal=True) if table.has(target) else (),
-            delimiter=delimiter,
-            texts=texts,
-            over=over or over_guess,
-        ),
-    )
-    options = editor.settings.get("options")
-    header = JournalHeader(
-        target=target,
-        task=name,
-        classes=tuple(map(str, options)) if isinstance(options, list) else (),
-        key=key if key is not None or before is None else before.key,
-        seed=seed if seed is not None else before.seed if before is not None else 0,
-    )
-    displays = RowDisplays(table, guesses, target, columns)
-    keys = row_keys(table, target, header.key)
     settings = SessionSettings(
         annotator=annotator,
         guideline=_guideline(guideline),
@@ -120,8 +165,20 @@ def label(
         annotations=annotations,
         relabel=relabel,
     )
-    with LabelStore.opened(folder, header, editor) as store:
-        yield LabelingSession(table, keys, store, editor, displays, settings)
+    prepared = prepare_labeling(
+        source,
+        target=target,
+        task=task,
+        classes=classes,
+        over=over,
+        output=output,
+        key=key,
+        seed=seed,
+        root=root,
+    )
+    displays = RowDisplays(prepared.table, prepared.guesses, target, columns)
+    with LabelStore.opened(prepared.folder, prepared.header, prepared.editor) as store:
+        yield LabelingSession(prepared.table, prepared.keys, store, prepared.editor, displays, settings)
 
 
 def folder_of(source: Any, table: Table, target: str, output: str | Path | None) -> Path:

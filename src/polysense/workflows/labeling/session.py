@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -135,6 +136,11 @@ class LabelingSession:
     def header(self) -> JournalHeader:
         """What the labels are of."""
         return self._store.header
+
+    @property
+    def folder(self) -> Path:
+        """Of the labels."""
+        return self._store.folder
 
     def row_of(self, key: str) -> int | None:
         """The number of the row of a key; None where it is no longer in the table."""

@@ -37,6 +37,7 @@ class JournalHeader:
         target: The column.
         task: Its task.
         classes: In order; empty where labels are of none.
+        over: The column that labels lie in; None where they are of the whole row.
         key: The column that names rows; None: by their cells.
         seed: Of the order of rows and of those that are held out.
         held_out: The share of rows that are.
@@ -45,6 +46,7 @@ class JournalHeader:
     target: str
     task: str
     classes: tuple[str, ...] = ()
+    over: str | None = None
     key: str | None = None
     seed: int = 0
     held_out: float = 0.2
@@ -137,7 +139,7 @@ class LabelStore:
         return header
 
     def _require_same(self, header: JournalHeader) -> None:
-        for name in ("target", "task", "key"):
+        for name in ("target", "task", "over", "key"):
             theirs, ours = getattr(header, name), getattr(self.header, name)
             if theirs != ours:
                 raise ConfigError(
