@@ -68,7 +68,12 @@ class RowDisplays:
 
     def _cell(self, row: int, column: int) -> dict[str, Any]:
         guess = self._guesses[column]
-        entry: dict[str, Any] = {"column": guess.name, "folded": column >= self._num_inputs}
+        is_prose = guess.modality is not None and modality(guess.modality).is_prose
+        entry: dict[str, Any] = {
+            "column": guess.name,
+            "folded": column >= self._num_inputs,
+            "whole": is_prose,
+        }
         cell = self._table.cell(row, guess.column or guess.name)
         if cell is None:
             return {**entry, "texts": [], "media": [], "note": "missing", "absent": True}

@@ -10,12 +10,13 @@ work. A lease is a courtesy and no lock: a decision counts whoever has the row.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Int
 
-from polysense.core.random import fold, permutation, uniforms
+from polysense.core.random import permutation, uniforms
 
 __all__ = ["LEASE_SECONDS", "RANDOM_SHARE", "Queue"]
 
@@ -52,9 +53,10 @@ class Queue:
         annotations: int = 1,
     ) -> None:
         num_rows = len(keys)
-        hashes = np.array([fold(seed, key) for key in keys], dtype=np.uint64).view(np.int64)
-        self.is_held_out: np.ndarray = uniforms(1, "held out", hashes)[..., 0] < held_out
-        self._is_shared = uniforms(1, "shared", hashes)[..., 0] < shared
+        digests = b"".join(hashlib.blake2b(key.encode("utf-8", "replace"), digest_size=8).digest() for key in keys)
+        hashes = np.frombuffer(digests, dtype=np.int64)
+        self.is_held_out: np.ndarray = uniforms(1, seed, "held out", hashes)[..., 0] < held_out
+        self._is_shared = uniforms(1, seed, "shared", hashes)[..., 0] < shared
         self._order = permutation(num_rows, seed, "order of labeling")
         self._is_open = is_open
         self._clock = clock
@@ -109,20 +111,21 @@ class Queue:
         result: np.ndarray = self._is_open & ~self._closed & ~self._of(annotator) & (self._num_done < needed)
         return result
 
-    def next(self, annotator: str, tab: str, skipped: Sequence[int] = ()) -> int | None:
+    def next(self, annotator: str, tab: str, skipped: Callable[[], Sequence[int]] = tuple) -> int | None:
         """The next row, leased to the tab; None where there is none.
 
         Args:
             annotator: Whose turn it is.
             tab: Of which browser tab; what it had leased is free again.
-            skipped: Rows that the annotator left for later, the oldest first; they come when nothing else is left.
+            skipped: Gives the rows that the annotator left for later, the oldest first; they come when nothing else is
+                left.
         """
         self.release(tab)
         is_free = self._leased_until <= self._clock()
         waiting = self.waiting(annotator) & is_free
         row = self._chosen(waiting)
         if row is None:
-            row = next((each for each in skipped if is_free[each] and not self._closed[each]), None)
+            row = next((each for each in skipped() if is_free[each] and not self._closed[each]), None)
         if row is not None:
             self.lease(row, tab)
         return row

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,6 +62,41 @@ class _Known:
     unreadable: dict[int, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _RowStanding:
+    state: str
+    label: str | None
+    differs: bool
+    is_held_out: bool
+
+
+class _Standing:
+    """Counts of where rows stand, kept up to date row by row: a click must not take longer the more is labeled."""
+
+    def __init__(self) -> None:
+        self.states: Counter[str] = Counter()
+        self.labels: Counter[str] = Counter()
+        self.num_held_out = self.num_differing = 0
+        self._rows: dict[int, _RowStanding] = {}
+
+    def note(self, row: int, state: str, label: str | None, *, differs: bool, is_held_out: bool) -> None:
+        """Takes in where a row stands."""
+        if (before := self._rows.get(row)) is not None:
+            self._count(before, -1)
+        now = _RowStanding(state=state, label=label, differs=differs, is_held_out=is_held_out)
+        self._rows[row] = now
+        self._count(now, 1)
+
+    def _count(self, row: _RowStanding, by: int) -> None:
+        self.states[row.state] += by
+        self.num_differing += by * row.differs
+        self.num_held_out += by * (row.is_held_out and row.state == "labeled")
+        if row.label is not None:
+            self.labels[row.label] += by
+            if not self.labels[row.label]:
+                del self.labels[row.label]
+
+
 class LabelingSession:
     """One labeling, while its store is open.
 
@@ -73,6 +109,9 @@ class LabelingSession:
         settings: How rows are handed out.
         assistant: Learns while labels come in; None: rows come at random, and nothing is guessed.
         clock: Seconds, rising.
+
+    Attributes:
+        num_orphans: Rows that have a decision and are no longer in the table.
     """
 
     def __init__(
@@ -88,6 +127,7 @@ class LabelingSession:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.table, self.editor, self.displays = table, editor, displays
+        self._counts_labels = editor.is_nominal
         self.settings = settings or SessionSettings()
         self.assistant = assistant
         self._store = store
@@ -109,6 +149,8 @@ class LabelingSession:
             annotations=self.settings.annotations,
         )
         self._agreement: tuple[int, Agreement] | None = None
+        self._standing = _Standing()
+        self.num_orphans = sum(key not in self._rows for key in store.decisions.keys)
         for key in store.decisions.keys:
             if key in self._rows:
                 self._note(self._rows[key])
@@ -146,12 +188,6 @@ class LabelingSession:
         """The number of the row of a key; None where it is no longer in the table."""
         return self._rows.get(key)
 
-    @property
-    def num_orphans(self) -> int:
-        """Rows that have a decision and are no longer in the table."""
-        with self._lock:
-            return sum(key not in self._rows for key in self._store.decisions.keys)
-
     def next(self, annotator: str, tab: str) -> dict[str, Any] | None:
         """The next row for an annotator, as a page shows it; None where all are done.
 
@@ -162,18 +198,18 @@ class LabelingSession:
         with self._lock:
             if self.assistant is not None and (suggested := self.assistant.suggestions()) is not None:
                 self.queue.suggest(suggested)
-            skipped = [
-                self._rows[decision.key]
-                for decision in self._store.decisions.history(annotator, _SKIPPED)[::-1]
-                if decision.kind == "skip" and decision.key in self._rows
-            ]
-            skipped = [row for row in skipped if self._standing_kind(row, annotator) == "skip"]
-            row = self.queue.next(annotator, tab, skipped)
+            row = self.queue.next(annotator, tab, lambda: self._skipped(annotator))
             return None if row is None else self._row(row, annotator)
 
-    def _standing_kind(self, row: int, annotator: str) -> str | None:
-        decision = self._store.decisions.standing(self._keys[row], annotator)
-        return None if decision is None else decision.kind
+    def _skipped(self, annotator: str) -> list[int]:
+        """The rows whose last decision of an annotator is to leave them for later, the oldest first."""
+        decisions = self._store.decisions
+        keys = [
+            each.key
+            for each in decisions.history(annotator, _SKIPPED)[::-1]
+            if each.kind == "skip" and decisions.standing(each.key, annotator) is each
+        ]
+        return [self._rows[key] for key in keys if key in self._rows]
 
     def row(self, row: int, annotator: str, tab: str) -> dict[str, Any]:
         """A row that an annotator asks for, to look at or to decide anew.
@@ -308,9 +344,14 @@ class LabelingSession:
             return decision
 
     def _note(self, row: int) -> None:
-        outcome = self._store.decisions.outcome(self._keys[row])
+        decisions, key = self._store.decisions, self._keys[row]
+        outcome = decisions.outcome(key)
         by = [(name, decision.kind == "skip") for name, decision in outcome.by.items()]
         self.queue.note(row, by, is_settled=outcome.is_adjudicated)
+        label = self.editor.spelled(outcome.value) if outcome.state == "labeled" and self._counts_labels else None
+        self._standing.note(
+            row, outcome.state, label, differs=decisions.differs(key), is_held_out=bool(self.queue.is_held_out[row])
+        )
 
     # --- where things stand ------------------------------------------------------------------------------------------
 
@@ -338,31 +379,16 @@ class LabelingSession:
         """How far the labeling is."""
         annotator = _name(annotator)
         with self._lock:
-            decisions = self._store.decisions
-            counts = {"labeled": 0, "unsure": 0, "skipped": 0, "differ": 0}
-            by_label: dict[str, int] = {}
-            num_held_out = 0
-            for key in decisions.keys:
-                if key not in self._rows:
-                    continue
-                outcome = decisions.outcome(key)
-                if outcome.state != "open":
-                    counts[outcome.state] += 1
-                if decisions.differs(key) and outcome.state == "labeled":
-                    counts["differ"] += 1
-                if outcome.state == "labeled":
-                    num_held_out += bool(self.queue.is_held_out[self._rows[key]])
-                    if self.editor.control == "choice":
-                        name = self.editor.spelled(outcome.value)
-                        by_label[name] = by_label.get(name, 0) + 1
+            decisions, standing = self._store.decisions, self._standing
             seconds = [each.seconds for each in decisions.history(annotator, 100) if each.seconds is not None]
             return {
                 "num_rows": len(self.table),
                 "given": len(self._known.values),
-                "num_held_out": num_held_out,
+                "num_held_out": standing.num_held_out,
                 "waiting": int(self.queue.waiting(annotator).sum()),
-                **counts,
-                "by_label": by_label,
+                **{state: standing.states[state] for state in ("labeled", "unsure", "skipped")},
+                "differ": standing.num_differing,
+                "by_label": dict(standing.labels),
                 "median_seconds": float(np.median(seconds)) if seconds else None,
                 "annotators": decisions.annotators,
                 "orphans": self.num_orphans,

@@ -128,7 +128,7 @@ function show(row, mode = "label") {
   }
   const over = state.session.settings.over;
   const main = row.cells.filter((cell) => !cell.folded);
-  const isFact = (cell) => !cell.media.length && cell.texts.join("").length < 40 && cell.column !== over;
+  const isFact = (cell) => !cell.whole && !cell.media.length && cell.texts.join("").length < 40;
   place.append(...main.filter((cell) => !isFact(cell)).map((cell) => cellOf(cell, over)));
   const facts = main.filter(isFact).map((cell) => cellOf(cell));
   if (facts.length) place.append(make("div", { class: "facts" }, facts));
