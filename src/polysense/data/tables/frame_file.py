@@ -82,10 +82,14 @@ def write_frame(
 
 def _with_lists_as_texts(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(
-        pl.Series(name, [json.dumps(cell, ensure_ascii=False) for cell in frame[name].to_list()], dtype=pl.String)
+        pl.Series(name, [_as_json(cell) for cell in frame[name].to_list()], dtype=pl.String)
         for name, kind in frame.schema.items()
         if isinstance(kind, pl.List)
     )
+
+
+def _as_json(cell: object) -> str | None:
+    return None if cell is None else json.dumps(cell, ensure_ascii=False)
 
 
 def _defused(frame: pl.DataFrame) -> pl.DataFrame:

@@ -106,8 +106,8 @@ class LabelStore:
         """
         with locked(folder):
             store = cls(folder, header, editor)
-            store._open()
             try:
+                store._open()
                 yield store
             finally:
                 store._log.close()
