@@ -425,14 +425,8 @@ class ModalitySpec(ABC):
 
     @abstractmethod
     def display(self, cell: object, root: Path) -> CellDisplay:
-        """A cell as a person sees it who labels its row, whole and before anything is fitted; see `core.display`.
-
-        Args:
-            cell: As the table has it, not missing.
-            root: The folder that relative paths start from.
-
-        Raises:
-            DecodeError: It can't be read.
+        """A cell, not missing, as a person sees it who labels its row, whole and before anything is fitted; paths start
+        from `root`. Raises DecodeError where it can't be read; see `core.display`.
         """
 
     @abstractmethod
