@@ -17,7 +17,14 @@ BRITISH = re.compile(
     r"|maxim|visual|quant|regular|discret|local|random|memor|organ)is(?:e|ing|ation)",
     re.IGNORECASE,
 )
-NAMES = ("image_licence", "neighbours.html", '"colour", "preposition"', "colour=ignored", "  colour: ignored")
+NAMES = (
+    "image_licence",
+    "was_cancelled",
+    "neighbours.html",
+    '"colour", "preposition"',
+    "colour=ignored",
+    "  colour: ignored",
+)
 """Words of others, and what the changelog says of names of before."""
 
 

@@ -35,7 +35,12 @@ def client(tmp_path: Path, labels: Path) -> Iterator[TestClient]:
         tmp_path / "table.csv"
     )
     with polysense.label(
-        tmp_path / "table.csv", target="mood", classes=["good", "bad"], output=labels, columns=["picture", "text"]
+        tmp_path / "table.csv",
+        target="mood",
+        classes=["good", "bad"],
+        output=labels,
+        columns=["picture", "text"],
+        strategy="off",
     ) as session:
         with TestClient(labeling_app(session), base_url="http://127.0.0.1:8000", raise_server_exceptions=False) as page:
             page.headers["X-Token"] = page.get("/api/session").json()["token"]
@@ -48,9 +53,9 @@ WHO = {"annotator": "ann", "tab": "tab 1"}
 def decide(client: TestClient, shown: dict[str, Any], /, **changes: Any) -> Any:
     body = {
         **WHO,
-        "id": f"decision {row['row']}",
-        "row": row["row"],
-        "key": row["key"],
+        "id": f"decision {shown['row']}",
+        "row": shown["row"],
+        "key": shown["key"],
         "kind": "label",
         "value": "good",
     }

@@ -27,8 +27,8 @@ def table(tmp_path: Path) -> Path:
 
 @contextmanager
 def labeling(table: Path, **settings: Any) -> Iterator[LabelingSession]:
-    settings = {"target": "mood", "classes": ["good", "bad"], "output": table.parent / "labels", **settings}
-    with polysense.label(table, **settings) as session:
+    usual = {"target": "mood", "classes": ["good", "bad"], "output": table.parent / "labels", "strategy": "off"}
+    with polysense.label(table, **{**usual, **settings}) as session:
         yield session
 
 
@@ -120,7 +120,12 @@ def test_rows_with_a_label_are_not_handed_out_again(tmp_path: Path) -> None:
     rows = [{"text": text, "mood": "good" if number < 20 else None} for number, text in enumerate(TEXTS)]
     for relabel, expected in ((False, 10), (True, 30)):
         with polysense.label(
-            rows, target="mood", classes=["good", "bad"], output=tmp_path / str(relabel), relabel=relabel
+            rows,
+            target="mood",
+            classes=["good", "bad"],
+            output=tmp_path / str(relabel),
+            relabel=relabel,
+            strategy="off",
         ) as session:
             assert session.progress("ann")["waiting"] == expected
             assert session.progress("ann")["given"] == 20
@@ -132,7 +137,7 @@ def test_rows_with_a_label_are_not_handed_out_again(tmp_path: Path) -> None:
         ({"classes": ()}, "no row has a label yet; name at least two classes"),
         ({"task": "detection"}, "labels of the task detection can't be entered"),
         ({"task": "guessing"}, "task: found 'guessing', expected one of"),
-        ({"columns": ["colour"]}, "no column to show 'colour'"),
+        ({"columns": ["tint"]}, "no column to show 'tint'"),
         ({"shared": 2.0}, "shared: found 2"),
         ({"annotations": 0}, "annotations: found 0"),
         ({"key": "length"}, "the key column 'length'"),
@@ -173,7 +178,7 @@ def test_an_export_keeps_what_the_table_had(tmp_path: Path) -> None:
     moods = ["Good ", "bad", None, "good"] * 6
     pl.DataFrame({"text": TEXTS[:24], "mood": moods}).write_csv(table)
     with polysense.label(
-        table, target="mood", output=tmp_path / "labels", relabel=True, classes=["Good", "bad", "good"]
+        table, target="mood", output=tmp_path / "labels", relabel=True, strategy="off", classes=["Good", "bad", "good"]
     ) as session:
         decide(session, 0, "Good")
         decide(session, 1, "good")
@@ -222,16 +227,16 @@ def test_label_studio_gives_back_what_it_was_given(table: Path) -> None:
 )
 def test_every_kind_of_label_goes_out_and_comes_back(table: Path, task: str, settings: Any, value: object) -> None:
     settings = {"target": "answer", "task": task, "output": table.parent / task, **settings}
-    with polysense.label(table, **settings) as session:
+    with polysense.label(table, strategy="off", **settings) as session:
         decide(session, 0, value)
         assert session.labels() == {0: value}
     polysense.export_labels(table, table.parent / "answers.csv", **settings)
     again = {**settings, "output": table.parent / "again"}
-    with polysense.label(table.parent / "answers.csv", **again) as session:
+    with polysense.label(table.parent / "answers.csv", strategy="off", **again) as session:
         assert session.row(0, "ann", "tab")["given"] == value
     polysense.export_labels(table, table.parent / "tasks.json", **settings)
     polysense.import_labels(table, table.parent / "tasks.json", **again)
-    with polysense.label(table, **again) as session:
+    with polysense.label(table, strategy="off", **again) as session:
         assert session.labels() == {0: value}
 
 

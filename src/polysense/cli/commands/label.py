@@ -10,7 +10,7 @@ import typer
 
 from polysense.cli import console
 from polysense.cli.arguments import joined, media_root, names
-from polysense.cli.commands.options import AllowUrls, InsideOnly, Join, Json, Table
+from polysense.cli.commands.options import AllowUrls, InsideOnly, Join, Json, Pretrained, Table
 from polysense.errors import ConfigError
 
 __all__ = ["label"]
@@ -56,6 +56,15 @@ def label(
     relabel: Annotated[
         bool, typer.Option("--relabel", help="Hand out rows that have a label in the table, too.")
     ] = False,
+    strategy: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Which rows are worth a label, by a model that learns meanwhile (`polysense list strategies`); off: "
+            "rows come at random.",
+        ),
+    ] = "auto",
+    pretrained: Pretrained = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of the order of rows; by default 0.")] = None,
     port: Annotated[int, typer.Option(metavar="N", help="Of this machine; by default a free one.")] = 0,
     opens: Annotated[bool, typer.Option("--open/--no-open", help="Whether to open the page in a browser.")] = True,
@@ -124,6 +133,8 @@ def label(
         shared=shared,
         annotations=annotations,
         relabel=relabel,
+        strategy=strategy,
+        pretrained=pretrained,
     ) as session:
 
         def started(address: str) -> None:

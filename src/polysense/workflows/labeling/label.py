@@ -22,15 +22,19 @@ from polysense.data.roles.infer import ColumnGuess, guess_target, infer, stated_
 from polysense.data.roles.profile import ColumnProfile
 from polysense.data.tables.sources import Table, read_table
 from polysense.errors import ColumnError, ConfigError
+from polysense.workflows.labeling.background import BackgroundLearner
 from polysense.workflows.labeling.displays import RowDisplays
+from polysense.workflows.labeling.features import labeling_features
 from polysense.workflows.labeling.row_keys import row_keys
 from polysense.workflows.labeling.session import LabelingSession, SessionSettings
 from polysense.workflows.labeling.store import JournalHeader, LabelStore, read_header
+from polysense.workflows.labeling.strategies.base import strategy_named
 from polysense.workflows.prepare import file_stem
 
 __all__ = ["PreparedLabeling", "label", "prepare_labeling"]
 
 _FOLDER = Path("labels")
+_STRATEGY = "margin"
 _LONGEST_GUIDELINE = 200_000  # characters
 
 
@@ -126,6 +130,8 @@ def label(
     shared: float = 0.1,
     annotations: int = 1,
     relabel: bool = False,
+    strategy: str = "auto",
+    pretrained: str | None = None,
     seed: int | None = None,
     root: str | Path | None = None,
 ) -> Iterator[LabelingSession]:
@@ -145,6 +151,9 @@ def label(
         shared: The share of rows that every annotator labels, so that their agreement is known.
         annotations: How many annotators a row gets otherwise.
         relabel: Whether rows that have a label in the table are handed out, too.
+        strategy: Chooses the rows that are worth a label, by a model that learns in the background; "off": rows come at
+            random, and nothing is guessed; "auto": the default strategy where a model can learn such labels, else off.
+        pretrained: Where pretrained encoders for its features are looked for, as in a recipe; None: as it says itself.
         seed: Of the order of rows; None: that of an earlier session, else 0.
         root: The folder that media paths start from; by default the table's own.
 
@@ -177,8 +186,34 @@ def label(
         root=root,
     )
     displays = RowDisplays(prepared.table, prepared.guesses, target, columns)
+    assistant = _assistant(prepared, strategy, pretrained)
     with LabelStore.opened(prepared.folder, prepared.header, prepared.editor) as store:
-        yield LabelingSession(prepared.table, prepared.keys, store, prepared.editor, displays, settings)
+        try:
+            yield LabelingSession(
+                prepared.table, prepared.keys, store, prepared.editor, displays, settings, assistant=assistant
+            )
+        finally:
+            if assistant is not None:
+                assistant.close()
+
+
+def _assistant(prepared: PreparedLabeling, strategy: str, pretrained: str | None) -> BackgroundLearner | None:
+    """What learns while labels come in; None where nothing does.
+
+    Raises:
+        ConfigError: There is no such strategy, or none can be had for such labels though one is named.
+    """
+    if strategy == "off" or (strategy == "auto" and isinstance(prepared.editor.codes, Unsupported)):
+        return None
+    return BackgroundLearner(
+        lambda: labeling_features(
+            prepared.table, prepared.guesses, prepared.header.target, prepared.folder, pretrained=pretrained
+        ),
+        prepared.editor,
+        strategy_named(_STRATEGY if strategy == "auto" else strategy),
+        len(prepared.table),
+        seed=prepared.header.seed,
+    )
 
 
 def folder_of(source: Any, table: Table, target: str, output: str | Path | None) -> Path:
