@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 
 __all__ = ["CellDisplay", "DisplayFile", "DisplayMedia"]
 
-Element: TypeAlias = Literal["img", "audio", "video"]
+Element: TypeAlias = Literal["img", "audio", "video"]  # not a kind
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,7 +64,7 @@ class Editor(ABC):
     """Reads, checks, compares and spells labels of one target.
 
     Attributes:
-        control: What a page draws: "choice", "choices", "number", "text" or "spans".
+        control: What a page draws: "choice", "choices", "number_field", "text_field" or "spans".
         is_nominal: Whether two labels are either the same or not, and no nearer or farther: then kappa says something.
     """
 

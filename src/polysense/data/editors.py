@@ -189,7 +189,7 @@ class NumberEditor(Editor):
         request: The cells' range is shown.
     """
 
-    control: ClassVar[str] = "number"
+    control: ClassVar[str] = "number_field"
 
     def __init__(self, request: EditorRequest) -> None:
         self._target = request.target
@@ -244,7 +244,7 @@ class TextEditor(Editor):
         request: Its target is named in messages.
     """
 
-    control: ClassVar[str] = "text"
+    control: ClassVar[str] = "text_field"
 
     def __init__(self, request: EditorRequest) -> None:
         self._target = request.target

@@ -114,7 +114,7 @@ def _write_table(
     cells: dict[int, Any] = {}
     for row, label in labels.items():
         cell = prepared.editor.cell(label)
-        if isinstance(cell, str) and prepared.editor.control == "text" and ending in _DELIMITED:
+        if isinstance(cell, str) and prepared.editor.control == "text_field" and ending in _DELIMITED:
             cell = defused(cell)  # a spreadsheet would compute it
         cells[row] = typed(column, cell, cell)
     original = None

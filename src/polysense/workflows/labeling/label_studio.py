@@ -25,8 +25,8 @@ _KEY = "polysense_row"
 _TYPES: Mapping[str, tuple[str, str]] = {
     "choice": ("choices", "choices"),
     "choices": ("choices", "choices"),
-    "number": ("number", "number"),
-    "text": ("textarea", "text"),
+    "number_field": ("number", "number"),  # not a kind
+    "text_field": ("textarea", "text"),
     "spans": ("labels", "labels"),
 }
 """By an editor's control the type of a result, and the key of its value."""
@@ -90,7 +90,7 @@ def _results(prepared: PreparedLabeling, decision: Decision, data: Mapping[str, 
             }
             for span in spans
         ]
-    if control == "number":
+    if control == "number_field":
         return [{**base, "value": {name: value}}]
     return [{**base, "value": {name: value if isinstance(value, list) else [value]}}]
 

@@ -174,7 +174,7 @@ const controls = {
     press();
   },
 
-  number(place, row) {
+  number_field(place, row) {
     const { low, high } = state.session.settings;
     const input = make("input", { id: "entry", inputmode: "decimal", autocomplete: "off", "aria-label": state.session.target,
       maxlength: "60", placeholder: low === null ? "a number" : `so far from ${low} to ${high}` });
@@ -185,7 +185,7 @@ const controls = {
     input.select();
   },
 
-  text(place, row) {
+  text_field(place, row) {
     const input = make("textarea", { id: "entry", "aria-label": state.session.target, maxlength: "100000" });
     if (row.own && row.own.kind === "label") input.value = row.own.value;
     place.append(input, submit("Save", () => decide("label", input.value)));
@@ -206,7 +206,7 @@ function control(row) {
   place.replaceChildren();
   if (row.by) place.append(make("ul", { class: "others" }, Object.entries(row.by).map(([name, each]) =>
     make("li", {}, make("span", { class: "mute" }, name), make("strong", {}, each.spelled)))));
-  (controls[state.session.control] || controls.text)(place, row);
+  (controls[state.session.control] || controls.text_field)(place, row);
 }
 
 function submit(text, act) {
@@ -564,7 +564,7 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") { if (field) field.blur(); byId("results").hidden = true; return; }
   if (field && field.id === "entry" && event.key === "Enter" && !event.shiftKey) { event.preventDefault(); accept(); return; }
   // A number has no letters, so that the keys work in its field, too.
-  const isKey = field && field.id === "entry" && state.session.control === "number" && "bnsuh/".includes(event.key);
+  const isKey = field && field.id === "entry" && state.session.control === "number_field" && "bnsuh/".includes(event.key);
   if (field && !isKey) return;
   if ((event.ctrlKey || event.metaKey) && event.key === "z") { event.preventDefault(); undo(); return; }
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || state.view !== "label" || !state.session) return;
