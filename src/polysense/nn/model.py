@@ -243,6 +243,15 @@ class MultimodalModel(nn.Module):
         """Each objective by its name."""
         return {n: o for n, o in zip(self._objective_names, self.objectives, strict=True) if isinstance(o, Objective)}
 
+    @property
+    def rewards(self) -> dict[str, int]:
+        """Losses that are logged rewards, by their names in `loss_weights`, and the patience with each."""
+        return {
+            f"{name}/{reward}": patience
+            for name, objective in self.by_objective().items()
+            for reward, patience in objective.rewards.items()
+        }
+
     def unmixable(self) -> str | None:
         """What of the model can't learn from mixed rows, in words; None: all of it can."""
         targets = [f"the head of target {name!r}" for name, head in self.by_target().items() if not head.mixes]

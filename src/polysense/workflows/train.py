@@ -37,6 +37,7 @@ from polysense.nn.model import MultimodalModel
 from polysense.recipe import Recipe
 from polysense.reports.reading import Reading
 from polysense.training.callbacks.progress import ProgressBar
+from polysense.training.callbacks.reward_hacking import RewardHacking
 from polysense.training.callbacks.tensorboard import TensorBoard
 from polysense.training.callbacks.text_log import logged_afterwards
 from polysense.training.config import TrainingConfig
@@ -66,6 +67,7 @@ from polysense.workflows.imputation.plan import (
     keep_imputer,
     rows_sketched,
 )
+from polysense.workflows.objectives import begin_objectives
 from polysense.workflows.plan import rows_afterwards
 from polysense.workflows.reading import keep_reading
 from polysense.workflows.simple_baselines import expected_seconds, fit_simple_baselines
@@ -210,6 +212,7 @@ def train_model(
             alone = deadline if distributed.world_size == 1 else None
             warm_up(model, data.train, config.seed, resolve_device(config.device, distributed.local_rank), alone)
 
+        begin_objectives(model, recipe, data, tables["train"], resume=resume)
         sampling = config.sampler
         loader = TrainLoader(
             read,
@@ -267,7 +270,8 @@ def train_model(
                 return validation(trainer.epoch)
 
         folder.mkdir(parents=True, exist_ok=True)
-        callbacks = [FeatureReading(model, rows), *default_callbacks(config, folder)]
+        watched = [RewardHacking(model.rewards)] if model.rewards else []
+        callbacks = [FeatureReading(model, rows), *watched, *default_callbacks(config, folder)]
         for callback in callbacks:
             if isinstance(callback, TensorBoard) and samples is not None:
                 callback.samples = samples.latest

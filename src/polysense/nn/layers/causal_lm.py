@@ -19,7 +19,17 @@ from torch import Tensor, nn
 from polysense.errors import ConfigError, DependencyError, WeightsError
 from polysense.nn.pretrained_files import from_pretrained, from_settings
 
-__all__ = ["CausalLM", "Tuning", "add_lora", "cache_name", "open_config", "open_model", "without_lora"]
+__all__ = [
+    "CausalLM",
+    "Tuning",
+    "add_lora",
+    "are_untouched",
+    "cache_name",
+    "lora_parameters",
+    "open_config",
+    "open_model",
+    "without_lora",
+]
 
 # What transformers calls the keys and values of the past: the first since 5.24, the second before.
 _CACHE_NAMES = ("cache", "past_key_values")
@@ -116,6 +126,16 @@ def add_lora(model: Any, rank: int, alpha: float, dropout: float, target_modules
         r=rank, lora_dropout=dropout, target_modules=chosen, fan_in_fan_out=transposed, bias="none", **options
     )
     inject_adapter_in_model(settings, model)
+
+
+def lora_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """The weights of all low-rank adapters in a model; none where it has none."""
+    return [parameter for name, parameter in model.named_parameters() if ".lora_" in name]
+
+
+def are_untouched(model: nn.Module) -> bool:
+    """Whether all low-rank adapters add nothing, as when they were made: the second factor of each is 0."""
+    return not any(bool(each.any()) for name, each in model.named_parameters() if ".lora_B." in name)
 
 
 @contextmanager

@@ -9,10 +9,10 @@ party adds one through the entry-point group `polysense.objective`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -22,11 +22,16 @@ from polysense.config.limits import NonNegativeFloat
 from polysense.core.batch import Batch, Truth
 from polysense.core.rows import RowContext, RowLoss
 from polysense.core.schema import Schema
+from polysense.core.task_spec import TargetReader
 from polysense.core.tokens import Fused, Tokens
 from polysense.errors import ConfigError
 from polysense.nn.head import BaseHead, Head, HeadConfig
 
-__all__ = ["Blueprint", "Objective", "ObjectiveConfig", "TrainingState", "adapters_off"]
+__all__ = ["Beginning", "Blueprint", "Objective", "ObjectiveConfig", "Scorer", "TrainingState", "adapters_off"]
+
+Scorer: TypeAlias = Callable[[Sequence[int], Mapping[str, Sequence[object]]], Mapping[str, Sequence[object]]]
+"""A trained bundle that judges: from training rows by their numbers, and by column cells that stand in for theirs, to
+the columns that it predicts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +47,25 @@ class Blueprint:
     schema: Schema
     width: int
     heads: Mapping[str, HeadConfig]
+
+
+@dataclass(frozen=True, eq=False)
+class Beginning:
+    """The training that is about to begin.
+
+    Attributes:
+        model: With the weights that it starts from.
+        is_trained: Whether all of these came from a trained bundle or pretrained networks, and none were drawn.
+        num_rows: Of the training table.
+        readers: Per target how it is spelled, and what the training table's rows hold, where metrics may ask.
+        scorer: Opens a bundle as a judge.
+    """
+
+    model: nn.Module
+    is_trained: bool
+    num_rows: int
+    readers: Mapping[str, TargetReader]
+    scorer: Callable[[str], Scorer]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,10 +132,26 @@ class Objective(nn.Module, ABC):
     reads_cells: ClassVar[bool] = False
     """Whether it looks at the cells of the inputs, or changes them in `corrupt`."""
 
+    watches_start: ClassVar[bool] = False
+    """Whether it asks for `begin`, also in a run that is resumed, whose weights are first put back to the start's."""
+
     @property
     @abstractmethod
     def weights(self) -> Mapping[str, float]:
-        """The weight of each loss that `forward` gives, by name."""
+        """The weight of each loss that `forward` gives, by name; 0 of what is only to be logged."""
+
+    @property
+    def rewards(self) -> Mapping[str, int]:
+        """By name those of `weights` that are rewards, which training may drive too far, and the patience with each: in
+        epochs in which the reward is above, and the validation metric below, what they were in the best epoch."""
+        return {}
+
+    def begin(self, beginning: Beginning) -> None:
+        """Told once of the training, before its first step, where `watches_start`.
+
+        Raises:
+            ConfigError: The training can't begin from these weights or on this table.
+        """
 
     def corrupt(self, batch: Batch) -> Batch:
         """The batch as encoders get it in training; what changes cells says so by `reads_cells`."""

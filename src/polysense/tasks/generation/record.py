@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 from polysense.core.schema import Requirements, Target
 
-__all__ = ["GenerationRequirements", "GenerationTarget"]
+__all__ = ["REJECTED", "GenerationRequirements", "GenerationTarget"]
+
+REJECTED = -1
+"""What stands between a row's texts and those that were rejected for them, among token ids."""
 
 
 @dataclass(frozen=True, kw_only=True)

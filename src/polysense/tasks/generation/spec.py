@@ -19,7 +19,7 @@ from polysense.errors import ConfigError
 from polysense.tasks.generation.metrics.match import exact_match_statistics, token_f1_statistics
 from polysense.tasks.generation.metrics.scorer import GenerationScorer, generation_metrics
 from polysense.tasks.generation.metrics.words import are_unspaced
-from polysense.tasks.generation.record import GenerationTarget
+from polysense.tasks.generation.record import REJECTED, GenerationTarget
 
 __all__ = ["SPEC", "GenerationSpec"]
 
@@ -130,23 +130,14 @@ class GenerationSpec(RowSpec[GenerationTarget]):
     ) -> Arrays:
         """Texts, padded; a row that lacks the target is padding alone."""
         cells = [sample.targets.get(target.name) for sample in samples]
-        references = [[] if cell is None else _references(cell, target.begin_id) for cell in cells]
-        if not all_references:
-            references = [texts[:1] for texts in references]
-        several = max([1, *map(len, references)])
-        longest = max([2, *(len(text) for texts in references for text in texts)])
-        values = np.full((num_rows, several, longest), target.padding_id, dtype=np.int64)
-        lengths = np.zeros((num_rows, several), dtype=np.int64)
-        for row, texts in enumerate(references):
-            for index, text in enumerate(texts):
-                values[row, index, : len(text)] = text
-                lengths[row, index] = len(text)
-        present: np.ndarray = lengths.max(axis=1) > 0
-        if several == 1:
-            values, lengths = values[:, 0], lengths[:, 0]
-        truth: dict[str, np.ndarray] = {"values": values, "present": present, "lengths": lengths}
+        parts = [(None, None) if cell is None else _apart(cell) for cell in cells]
+        truth = _padded(target, [text for text, _ in parts], num_rows, all_references=all_references)
         if any(target.name in sample.trained for sample in samples):
             truth["earlier"] = _earlier(samples, target, num_rows, prompt_length)
+        rejected = [others for _, others in parts]
+        if any(others is not None for others in rejected):
+            others = _padded(target, rejected, num_rows, all_references=all_references)
+            truth |= {"rejected_values": others["values"], "rejected_lengths": others["lengths"]}
         return truth
 
     def row_statistics(
@@ -231,6 +222,33 @@ def _log_likelihood(target: GenerationTarget, statistics: Statistics) -> np.ndar
     likelihood = statistics["likelihood"]
     result: np.ndarray = likelihood[:, 0] / np.maximum(likelihood[:, 2], 1.0)
     return result
+
+
+def _apart(cell: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """A row's texts, and those that were rejected for them."""
+    (mark, *_) = (*np.flatnonzero(cell == REJECTED), None)
+    return (cell, None) if mark is None else (cell[:mark], cell[mark + 1 :])
+
+
+def _padded(
+    target: GenerationTarget, cells: Sequence[np.ndarray | None], num_rows: int, *, all_references: bool
+) -> dict[str, np.ndarray]:
+    """Each row's texts as a rectangle."""
+    references = [[] if cell is None else _references(cell, target.begin_id) for cell in cells]
+    if not all_references:
+        references = [texts[:1] for texts in references]
+    several = max([1, *map(len, references)])
+    longest = max([2, *(len(text) for texts in references for text in texts)])
+    values = np.full((num_rows, several, longest), target.padding_id, dtype=np.int64)
+    lengths = np.zeros((num_rows, several), dtype=np.int64)
+    for row, texts in enumerate(references):
+        for index, text in enumerate(texts):
+            values[row, index, : len(text)] = text
+            lengths[row, index] = len(text)
+    present: np.ndarray = lengths.max(axis=1) > 0
+    if several == 1:
+        values, lengths = values[:, 0], lengths[:, 0]
+    return {"values": values, "present": present, "lengths": lengths}
 
 
 def _references(tokens: np.ndarray, begin_id: int) -> list[np.ndarray]:

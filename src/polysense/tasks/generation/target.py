@@ -20,6 +20,7 @@ from polysense.data.prompt import Prompt, PromptTemplate, as_text
 from polysense.data.tables.sources import Table
 from polysense.errors import ColumnError, ConfigError
 from polysense.tasks.generation.language_tokenizer import LanguageModelTokenizer
+from polysense.tasks.generation.record import REJECTED
 from polysense.tasks.generation.text_target import TextTargetConfig, TextTargetProcessor
 from polysense.tasks.generation.tokenizer import tidy
 
@@ -39,16 +40,26 @@ class GenerationTargetConfig(TextTargetConfig):
             none.
         answers: The closed set of answers: a list of texts, or "training" for those of the training rows; null for any
             text.
+        rejected: The table's column of the texts that people liked less than this one, for an objective that learns
+            from preferences; a cell that is a list holds several. Null where there are none.
     """
 
     type: Literal["generation"] = "generation"
     prompt: str | None = None
     answers: Literal["training"] | list[str] | None = None
+    rejected: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if isinstance(self.answers, list) and not any(map(tidy, self.answers)):
             raise ValueError("answers: expected at least one text, training, or null")
+
+    def sources(self, name: str) -> tuple[str, ...]:
+        """The table's columns: of the text, and of those that were rejected for it."""
+        own = super().sources(name)
+        if self.rejected in own:
+            raise ConfigError(f"data.targets.{name}.rejected: {self.rejected!r} is the target's own column")
+        return own if self.rejected is None else (*own, self.rejected)
 
     def build(self, name: str) -> GenerationProcessor:
         """The preprocessing of the target of that name, not yet fitted."""
@@ -75,6 +86,16 @@ class GenerationProcessor(TextTargetProcessor):
             if text:
                 results.append(text)
         return results
+
+    def _value(self, cells: list[object]) -> np.ndarray | None:
+        """As of any text; texts that were rejected follow a mark of their own, which is no token."""
+        if cells[0] is None:
+            return None
+        text, *others = (None if cell is None else super(GenerationProcessor, self)._value([cell]) for cell in cells)
+        rejected = next((other for other in others if other is not None), None)
+        if text is None or rejected is None:
+            return text
+        return np.concatenate([text, np.array([REJECTED], dtype=np.int32), rejected])
 
     def _answers(self, cell: object) -> list[list[int]]:
         # "Answer:" goes on with " yes", which for most language models is another token than "yes".

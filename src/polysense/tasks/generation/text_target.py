@@ -33,7 +33,7 @@ from polysense.data.training_cells import cut_warning, length_limit
 from polysense.errors import ColumnError, DecodeError
 from polysense.tasks.generation.language_tokenizer import LanguageModelTokenizer
 from polysense.tasks.generation.pieces import pieces
-from polysense.tasks.generation.record import GenerationRequirements, GenerationTarget
+from polysense.tasks.generation.record import REJECTED, GenerationRequirements, GenerationTarget
 from polysense.tasks.generation.tokenizer import Kind, OutputTokenizer
 
 __all__ = ["TextTargetConfig", "TextTargetProcessor"]
@@ -150,7 +150,8 @@ class TextTargetProcessor(TargetProcessor):
         return _Reader(self, table)
 
     def sequences(self, value: np.ndarray) -> Sequence[np.ndarray]:
-        return np.split(value, np.flatnonzero(value == self._tokenizer.begin_id)[1:])
+        (texts,) = np.split(value, np.flatnonzero(value == REJECTED))[:1]
+        return np.split(texts, np.flatnonzero(texts == self._tokenizer.begin_id)[1:])
 
     def references(self, table: Table, i: int) -> list[str]:
         """All references of the row at position i, whole; none if it has no target or one that can't be read."""
@@ -208,7 +209,7 @@ class TextTargetProcessor(TargetProcessor):
             lengths = np.minimum(lengths, self.max_tokens)
         return GenerationTarget(
             name=self.name,
-            columns=self.columns,
+            columns=self.columns[:1],
             num_rows=len(set(rows)),
             vocabulary_size=self._tokenizer.vocabulary_size + len(placeholders or ()),
             padding_id=self._tokenizer.padding_id,

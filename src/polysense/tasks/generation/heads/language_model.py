@@ -41,6 +41,7 @@ from polysense.nn.backbone import check_tune
 from polysense.nn.decoding import IncrementalDecoder
 from polysense.nn.layers.causal_lm import CausalLM, Tuning, add_lora, open_config, open_model, without_lora
 from polysense.nn.layers.connectors import Connector, ConnectorKind, SummaryConnector, connector
+from polysense.nn.layers.dropout import without_dropout
 from polysense.nn.layers.prefix import MOST_ITEMS, Prefix, assemble, order_with_placeholders
 from polysense.nn.layers.transformer import sinusoidal
 from polysense.nn.pretrained_files import save_settings
@@ -173,7 +174,8 @@ class LanguageModelHead(TokenHead):
             add_lora(model, config.lora_rank, config.lora_alpha, config.dropout, config.lora_modules)
         if config.gradient_checkpointing:
             if config.tune == "frozen":
-                _without_dropout(model)
+                # Its training mode is then its evaluation mode; gradient checkpointing happens in the former alone.
+                without_dropout(model)
             # Named so until transformers 5.
             enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
             enable({"use_reentrant": False})
@@ -377,15 +379,6 @@ class LanguageModelHead(TokenHead):
 
     def save_resources(self, folder: Path) -> None:
         save_settings(self.settings, folder)
-
-
-def _without_dropout(model: nn.Module) -> None:
-    """A model whose training mode is its evaluation mode; gradient checkpointing happens in the former alone."""
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-        elif isinstance(vars(module).get("attention_dropout"), float):
-            vars(module)["attention_dropout"] = 0.0
 
 
 class _IncrementalDecoder(IncrementalDecoder):

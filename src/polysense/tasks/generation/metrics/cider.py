@@ -24,30 +24,66 @@ import numpy as np
 
 from polysense.tasks.generation.metrics.words import Tokenize, caption_words
 
-__all__ = ["cider_statistics"]
+__all__ = ["NgramRarity", "cider_statistics"]
 
 _ORDER = 4
 _SIGMA = 6.0
 
 
+class NgramRarity:
+    """In how many rows' references each n-gram is.
+
+    Args:
+        references: Of all rows of the corpus.
+        tokenize: Splits a text into words.
+
+    Attributes:
+        num_rows: Of the corpus.
+    """
+
+    def __init__(self, references: Sequence[Sequence[str]], tokenize: Tokenize = caption_words) -> None:
+        from sacrebleu.metrics.helpers import extract_word_ngrams
+
+        self.num_rows = len(references)
+        words = [[list(tokenize(text)) for text in texts] for texts in references]
+        self._frequencies = [
+            Counter(ngram for row in words for ngram in set().union(*(extract_word_ngrams(each, n) for each in row)))
+            for n in range(1, _ORDER + 1)
+        ]
+
+    def of(self, order: int) -> Mapping[str, int]:
+        """Rows by n-gram; one that none has is as rare as can be."""
+        return self._frequencies[order - 1]
+
+
 def cider_statistics(
-    references: Sequence[Sequence[str]], hypotheses: Sequence[str], tokenize: Tokenize = caption_words
+    references: Sequence[Sequence[str]],
+    hypotheses: Sequence[str],
+    tokenize: Tokenize = caption_words,
+    rarity: NgramRarity | None = None,
 ) -> np.ndarray:
-    """Each row's CIDEr-D among these rows; see `row_scores`."""
+    """Each row's CIDEr-D; see `row_scores`.
+
+    Args:
+        references: One or more texts per row.
+        hypotheses: The generated texts.
+        tokenize: Splits a text into words.
+        rarity: Of n-grams in a corpus; None: among these rows.
+    """
     from sacrebleu.metrics.helpers import extract_word_ngrams
 
+    rarity = NgramRarity(references, tokenize) if rarity is None else rarity
     generated = [list(tokenize(text)) for text in hypotheses]
     expected = [[list(tokenize(text)) for text in texts] for texts in references]
     statistics = np.tile([0.0, 1.0], (len(hypotheses), 1))
     for order in range(1, _ORDER + 1):
-        counts = [[extract_word_ngrams(words, order) for words in row] for row in expected]
-        # Rows whose references have the n-gram; one that none has is as rare as can be.
-        frequency = Counter(ngram for row in counts for ngram in set().union(*row))
+        frequency = rarity.of(order)
         for row, words in enumerate(generated):
-            own = _weighted(extract_word_ngrams(words, order), frequency, len(hypotheses))
+            own = _weighted(extract_word_ngrams(words, order), frequency, rarity.num_rows)
             similarities = [
-                _penalty(words, text) * _cosine(own, _weighted(count, frequency, len(hypotheses)))
-                for text, count in zip(expected[row], counts[row], strict=True)
+                _penalty(words, text)
+                * _cosine(own, _weighted(extract_word_ngrams(text, order), frequency, rarity.num_rows))
+                for text in expected[row]
             ]
             statistics[row, 0] += 10.0 * sum(similarities) / (_ORDER * len(similarities))
     return statistics

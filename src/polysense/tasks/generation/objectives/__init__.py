@@ -1,0 +1,1 @@
+"""Losses on generated texts beside the cross entropy of the true ones."""

@@ -1,0 +1,1 @@
+"""Rewards of generated texts: what reinforcement learning raises."""
