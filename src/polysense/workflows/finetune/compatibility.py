@@ -38,7 +38,7 @@ _HARMLESS = frozenset(
     }
 )
 # Where in the table something stands, not what is made of it.
-_PLACES = frozenset({"column", "columns", "cells"})
+_PLACES = frozenset({"column", "columns", "cells", "rejected"})
 
 
 class Compatibility:
