@@ -4,11 +4,11 @@
     python benchmarks/preferences.py coco_captions/data.jsonl --text captions --metric cider --weights WEIGHTS \\
         --language-model --work FOLDER
 
-A model is trained by cross entropy. From its bundle start, for the same number of epochs each: more cross entropy, SCST,
-RLOO and GRPO with the metric as their reward, and DPO with texts that the model itself sampled for the training rows as
-the rejected ones. `length` is a planted hack: RLOO with a reward for each word. Each is judged by the greedy texts of the
-test rows; a gain is paired over these, with a bootstrap interval. What has been trained is kept in FOLDER, and trained
-no second time.
+A model is trained by cross entropy. From its bundle start, for the same number of epochs each: more cross entropy,
+SCST, RLOO and GRPO with the metric as their reward, and DPO with texts that the model itself sampled for the training
+rows as the rejected ones. `length` is a planted hack: RLOO with a reward for each word. Each is judged by the greedy
+texts of the test rows; a gain is paired over these, with a bootstrap interval. What has been trained is kept in FOLDER,
+and trained no second time. Other words are overrides of all trainings, such as training.epochs=40 of the first one.
 """
 
 from __future__ import annotations
