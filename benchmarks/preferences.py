@@ -8,7 +8,8 @@ A model is trained by cross entropy. From its bundle start, for the same number 
 SCST, RLOO and GRPO with the metric as their reward, and DPO with texts that the model itself sampled for the training
 rows as the rejected ones. `length` is a planted hack: RLOO with a reward for each word. Each is judged by the greedy
 texts of the test rows; a gain is paired over these, with a bootstrap interval. What has been trained is kept in FOLDER,
-and trained no second time. Other words are overrides of all trainings, such as training.epochs=40 of the first one.
+and trained no second time. The overrides of --set are of all
+trainings, where an arm says nothing else.
 """
 
 from __future__ import annotations
@@ -163,11 +164,12 @@ def main() -> None:
     parser.add_argument("--kl", type=float, default=0.02)
     parser.add_argument("--cross-entropy", type=float, default=0.0, help="its weight beside a reward")
     parser.add_argument("--validated", type=int, default=256, help="validation rows whose texts are generated")
-    arguments, base = parser.parse_known_args()
+    parser.add_argument("--set", nargs="+", default=[], metavar="OVERRIDE", help="of all trainings")
+    arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     table = prepared(arguments.data, arguments.text, arguments.rows, arguments.work)
     head = [] if arguments.language_model else ["model.heads.text.type=generation"]
-    fixed = [*head, "training.num_threads=1", *base]
+    fixed = [*head, "training.num_threads=1", *arguments.set]
     options = {"pretrained": arguments.weights, "progress": False}
     runs = {"base": train(table, arguments.work / "base", fixed, **options)}
     bundle = arguments.work / "base" / "bundle"
