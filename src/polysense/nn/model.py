@@ -244,6 +244,12 @@ class MultimodalModel(nn.Module):
         return {n: o for n, o in zip(self._objective_names, self.objectives, strict=True) if isinstance(o, Objective)}
 
     @property
+    def logged(self) -> list[str]:
+        """What objectives give to be logged alone, by its name in `loss_weights`."""
+        each = self.by_objective().items()
+        return [f"{name}/{loss}" for name, one in each for loss, weight in one.weights.items() if weight == 0]
+
+    @property
     def rewards(self) -> dict[str, int]:
         """Losses that are logged rewards, by their names in `loss_weights`, and the patience with each."""
         return {

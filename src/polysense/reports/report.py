@@ -69,6 +69,7 @@ class Report:
         fusion_weights: By target what the experts of an ensemble count, in words.
         contributions: What each column contributed.
         history: The records of log.jsonl.
+        logged: What of these is no loss, by its name there: a reward, a divergence.
         missing: {column: {split: share of rows in which it is absent}}.
         facts: Short facts for the head of the page: rows, parameters, time.
         settings: The recipe.
@@ -96,6 +97,7 @@ class Report:
     fusion_weights: Mapping[str, str] = field(default_factory=dict)
     contributions: Contributions | None = None
     history: Sequence[Mapping[str, Any]] = ()
+    logged: Sequence[str] = ()
     missing: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
     settings: str = ""
@@ -402,13 +404,14 @@ def _training(report: Report) -> dict[str, Any] | None:
         for key in dict.fromkeys([*headlines, *others])
         if key not in monitored
     ]
+    logged = [charts.line_chart(name, [("training", series("heads", name))], mark=mark) for name in report.logged]
     return {
         "num_epochs": len(epochs),
         "best": None if mark is None else f"{mark:g}",
         "judged": str(end.get("judged") or ""),
         "chosen_by": ", ".join(named_series(key)[0] for key in end.get("monitored", ())),
         "is_same_loss": bool(validation),
-        "figures": [*figures, charts.line_chart("Loss", losses, mark=mark)],
+        "figures": [*figures, charts.line_chart("Loss", losses, mark=mark), *logged],
     }
 
 

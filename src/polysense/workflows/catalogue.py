@@ -77,6 +77,7 @@ FAMILIES = (
     FamilyInfo("losses", "model.heads.TARGET.loss", "Say what a head of one class of several minimizes.", "loss"),
     FamilyInfo("estimators", "model.heads.TARGET.estimators.NAME", "Simple models of features, fitted after training."),
     FamilyInfo("objectives", "model.objectives.NAME", "Additional losses, in training only."),
+    FamilyInfo("rewards", "model.objectives.NAME.reward", "Say what a generated text is worth to a policy gradient."),
     FamilyInfo("decodings", "model.heads.TARGET.decoding", "Choose the tokens of a text."),
     FamilyInfo("columns", "data.columns.COLUMN", "Say how an input column is read."),
     FamilyInfo("cleanings", "data.cleaning.NAME", "Change a column's cells before they are read, where asked."),

@@ -304,6 +304,7 @@ def _report(
         fusion_weights=run.bundle.info.get("fusion_weights", {}),
         contributions=run.contributions if split == run.contribution_split else None,
         history=[parse_json(line, dict) for line in lines],
+        logged=run.bundle.model.logged,
         missing=_missing(run, of_run),
         facts={
             **rows,

@@ -210,6 +210,16 @@ def captions(folder: Path) -> None:
     _picture(folder / "cat.jpg", 0, 0)
 
 
+def liked(folder: Path) -> None:
+    """photos.csv: pictures and their captions; liked.csv with captions that were rejected for these."""
+    captions(folder)
+    rows = [
+        {"photo": f"img/{i}.png", "caption": f"a {COLORS[i % 3]} thing, number {i}, on a table", "worse": f"number {i}"}
+        for i in range(NUM_ROWS)
+    ]
+    _write(folder / "liked.csv", rows)
+
+
 def speech(folder: Path) -> None:
     """speech.csv: recordings and transcripts; and a folder with a recognizer."""
     save_recognizer(folder / "weights" / "recognizer")
@@ -297,4 +307,5 @@ STAGES: Mapping[str, Stage] = {
     "Imputation as part of another model": Stage(make=parcels, names={"TABLE": "table.csv", "NEW_TABLE": "table.csv"}),
     "Batches of texts and audio": Stage(make=reviews),
     "A pretrained language model as decoder": Stage(make=answers),
+    "Preferences and rewards": Stage(make=liked),
 }

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Protocol, TypeAlias
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -27,7 +27,16 @@ from polysense.core.tokens import Fused, Tokens
 from polysense.errors import ConfigError
 from polysense.nn.head import BaseHead, Head, HeadConfig
 
-__all__ = ["Beginning", "Blueprint", "Objective", "ObjectiveConfig", "Scorer", "TrainingState", "adapters_off"]
+__all__ = [
+    "Beginning",
+    "Blueprint",
+    "Objective",
+    "ObjectiveConfig",
+    "Scorer",
+    "TrainingState",
+    "WholeModel",
+    "adapters_off",
+]
 
 Scorer: TypeAlias = Callable[[Sequence[int], Mapping[str, Sequence[object]]], Mapping[str, Sequence[object]]]
 """A trained bundle that judges: from training rows by their numbers, and by column cells that stand in for theirs, to
@@ -49,6 +58,27 @@ class Blueprint:
     heads: Mapping[str, HeadConfig]
 
 
+class WholeModel(Protocol):
+    """The model that objectives are a part of, as they may use it; see `nn.model`."""
+
+    objectives: nn.ModuleList
+
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        """Of all parts."""
+
+    def head(self, target: str) -> Head[object]:
+        """A target's head."""
+
+    def encode(self, batch: Batch) -> dict[str, Tokens]:
+        """Tokens per column."""
+
+    def fuse(self, tokens: Mapping[str, Tokens], batch: Batch, excludes: Collection[str] = ()) -> Fused:
+        """Joins tokens."""
+
+    def context(self, batch: Batch, target: str | None = None) -> RowContext:
+        """What a head is told of the rows."""
+
+
 @dataclass(frozen=True, eq=False)
 class Beginning:
     """The training that is about to begin.
@@ -61,7 +91,7 @@ class Beginning:
         scorer: Opens a bundle as a judge.
     """
 
-    model: nn.Module
+    model: WholeModel
     is_trained: bool
     num_rows: int
     readers: Mapping[str, TargetReader]

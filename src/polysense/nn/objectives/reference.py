@@ -7,7 +7,6 @@ the very same tensors in both, so a reference of a tuned adapter costs an adapte
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -16,9 +15,7 @@ from polysense.core.batch import Batch
 from polysense.core.rows import RowContext
 from polysense.core.tokens import Fused
 from polysense.nn.head import Head
-
-if TYPE_CHECKING:
-    from polysense.nn.model import MultimodalModel
+from polysense.nn.objectives.base import WholeModel
 
 __all__ = ["ReferenceModel"]
 
@@ -30,20 +27,25 @@ class ReferenceModel:
         num_copied: Numbers that are its own.
     """
 
-    def __init__(self, model: MultimodalModel) -> None:
+    def __init__(self, model: WholeModel) -> None:
         shared = {id(tensor): tensor for tensor in model.parameters() if not tensor.requires_grad}
         objectives = {id(objective): nn.Identity() for objective in model.objectives}
-        self._model: MultimodalModel = copy.deepcopy(model, {**shared, **objectives})
-        self._model.requires_grad_(False)
-        self._model.eval()
+        self._model: WholeModel = copy.deepcopy(model, {**shared, **objectives})
+        self._module.requires_grad_(False)
+        self._module.eval()
         self._device: torch.device | None = None
         self.num_copied = sum(tensor.numel() for tensor in self._model.parameters() if id(tensor) not in shared)
+
+    @property
+    def _module(self) -> nn.Module:
+        assert isinstance(self._model, nn.Module)
+        return self._model
 
     @torch.no_grad()
     def read(self, batch: Batch, target: str) -> tuple[Head[object], Fused, RowContext]:
         """A target's head, and what it reads of a batch, on the batch's device."""
         if self._device != batch.device:
-            self._model.to(batch.device)
+            self._module.to(batch.device)
             self._device = batch.device
         head = self._model.head(target)
         fused = self._model.fuse(self._model.encode(batch), batch, head.excludes)

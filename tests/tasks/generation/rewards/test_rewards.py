@@ -36,7 +36,9 @@ class Reader:
 
 def reward(config: Any) -> Reward:
     reader = cast("TargetReader", Reader())
-    beginning = Beginning(nn.Identity(), True, len(REFERENCES), {"say": reader}, lambda path: pytest.fail(path))
+    beginning = Beginning(
+        cast("Any", nn.Identity()), True, len(REFERENCES), {"say": reader}, lambda path: pytest.fail(path)
+    )
     built: Reward = config.build(beginning, reader)
     return built
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import nn
@@ -22,12 +22,9 @@ from polysense.errors import ConfigError
 from polysense.nn.head import BaseHead, Head
 from polysense.nn.layers.causal_lm import are_untouched, lora_parameters
 from polysense.nn.layers.dropout import without_dropout
-from polysense.nn.objectives.base import Beginning, Blueprint, TrainingState
+from polysense.nn.objectives.base import Beginning, Blueprint, TrainingState, WholeModel
 from polysense.nn.objectives.reference import ReferenceModel
 from polysense.tasks.generation.heads.autoregressive import WritingHead, WritingHeadConfig
-
-if TYPE_CHECKING:
-    from polysense.nn.model import MultimodalModel
 
 __all__ = ["Policy", "ReferenceKind", "evaluating", "find_target"]
 
@@ -87,7 +84,8 @@ class Policy:
         Raises:
             ConfigError: There is no such reference.
         """
-        model = cast("MultimodalModel", beginning.model)
+        model = beginning.model
+        assert isinstance(model, nn.Module)
         without_dropout(model)
         if self._kind == "none":
             return
@@ -141,7 +139,7 @@ class Policy:
         with off, evaluating(head):
             return ask(_written(head), fused, context)
 
-    def _trained_beside_adapters(self, model: MultimodalModel) -> list[nn.Parameter]:
+    def _trained_beside_adapters(self, model: WholeModel) -> list[nn.Parameter]:
         """What else would be trained, so that the model without adapters would not be what training began with."""
         adapters = {id(parameter) for parameter in lora_parameters(model.head(self.target))}
         objectives = {id(parameter) for parameter in model.objectives.parameters()}

@@ -18,8 +18,9 @@ __all__ = ["BundleReward", "BundleRewardConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class BundleRewardConfig(RewardConfig):
-    """What a trained bundle predicts of a row, with the text in one of its columns and the row's own cells in the
-    others: the probability of a friendly tone, or of a text that fits its picture, or a score.
+    """What a trained bundle predicts, with the text in one of its columns and the row's own cells in the others.
+
+    It may be the probability of a friendly tone, or that a text fits its picture, or a score.
 
     Attributes:
         path: The bundle.
