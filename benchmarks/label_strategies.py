@@ -9,7 +9,8 @@ vectors of preprocessing alone. It is `polysense label TABLE --simulate` with wh
 needed for 90% of the full score, and the area under the learning curve beside that of random rows, with paired
 intervals over tested rows (meld: dialogues) and seeds. A row of a table in Markdown for each strategy.
 
-`--time`: seconds of one thread to take in new labels, and to choose 100 rows, over made features.
+`--time`: processor seconds of one thread (OMP_NUM_THREADS=1) to take in new labels, and to choose 100 rows, over made
+features.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def measure(data: Path, weights: Path, only: str | None, seeds: int, output: Pat
         path, name = data / trial.table, trial.table.partition("/")[0]
         if not path.exists() or (only is not None and only != name):
             continue
-        start = time.perf_counter()
+        start = time.process_time()
         result = simulate_labeling(
             path,
             target=trial.target,
@@ -96,7 +97,7 @@ def measure(data: Path, weights: Path, only: str | None, seeds: int, output: Pat
             )
         for remark in measured.remarks():
             print(f"    {remark}")
-        print(f"    {time.perf_counter() - start:.0f} s", flush=True)
+        print(f"    {time.process_time() - start:.0f} s of processor time", flush=True)
         if output is not None:
             result.write(output / name)
 
@@ -107,10 +108,10 @@ def measure_time(num_rows: int, size: int, num_classes: int = 10) -> None:
     labels = generator.integers(0, num_classes, num_rows)
     centers = 0.2 * generator.normal(size=(num_classes, size))
     features = (centers[labels] + generator.normal(size=(num_rows, size))).astype(np.float32)
-    start = time.perf_counter()
+    start = time.process_time()
     learner = Learner(features, num_outputs=num_classes)
     _ = learner.features.copies
-    print(f"{num_rows:,} rows x {size} features scaled once: {time.perf_counter() - start:.2f} s")
+    print(f"{num_rows:,} rows x {size} features scaled once: {time.process_time() - start:.2f} s")
     names = list(members("strategy"))
     print(f"| labels | update, penalty chosen anew | update | {' | '.join(names)} |")
     print("|---" * (3 + len(names)) + "|")
@@ -118,15 +119,15 @@ def measure_time(num_rows: int, size: int, num_classes: int = 10) -> None:
     for number in (0, 100, 1_000, 5_000):
         seconds = []
         for rows in (order[:number], order[:1]):
-            start = time.perf_counter()
+            start = time.process_time()
             learner.update(rows[:number], labels[rows[:number]])
             learner.scores()
-            seconds.append(time.perf_counter() - start)
+            seconds.append(time.process_time() - start)
         unlabeled = np.flatnonzero(~learner.is_labeled)
         for name in names:
-            start = time.perf_counter()
+            start = time.process_time()
             strategy_named(name).choose(learner, unlabeled, 100, np.random.default_rng(0))
-            seconds.append(time.perf_counter() - start)
+            seconds.append(time.process_time() - start)
         print(f"| {number:,} | {' | '.join(f'{each:.2f}' for each in seconds)} |", flush=True)
 
 

@@ -30,7 +30,7 @@ def simulated() -> Simulation:
     done: list[tuple[int, int]] = []
     result = simulate_labeling(
         table(), target="label", strategies=["margin", "typical"], seeds=2, numbers=[6, 12],
-        columns={"speaker": "ignored", "level": "ignored"}, progress=lambda *each: done.append(each),
+        inputs=["x", "y"], progress=lambda *each: done.append(each),
     )  # fmt: skip
     assert done == [(k, 12) for k in range(1, 13)]
     return result
@@ -50,7 +50,7 @@ def test_every_strategy_has_a_curve_beside_random_rows(simulated: Simulation) ->
 def test_it_is_the_same_again_whatever_else_is_tried(simulated: Simulation) -> None:
     again = simulate_labeling(
         table(), target="label", strategies=["typical"], seeds=2, numbers=[6, 12],
-        columns={"speaker": "ignored", "level": "ignored"},
+        inputs=["x", "y"],
     )  # fmt: skip
     assert again.measured.curves[1].by_seed == simulated.measured.curves[2].by_seed
 
@@ -80,9 +80,7 @@ def test_groups_never_straddle_and_are_resampled_whole() -> None:
 
 
 def test_numbers_are_labeled_by_strategies_that_need_no_probabilities() -> None:
-    result = simulate_labeling(
-        table(), target="level", seeds=2, numbers=[8, 30], columns={"speaker": "ignored", "label": "ignored"}
-    )
+    result = simulate_labeling(table(), target="level", seeds=2, numbers=[8, 30], inputs=["x", "y"])
     assert [curve.strategy for curve in result.measured.curves] == ["random", "k_center", "typical"]
     assert result.measured.metric.name == "r2"
     assert result.measured.full.value > 0.9
@@ -94,9 +92,7 @@ def test_rows_without_a_label_or_without_columns_are_left_out_and_counted() -> N
     rows = table()
     rows["label"][:9] = [None] * 9
     rows["x"][9] = rows["y"][9] = None
-    result = simulate_labeling(
-        rows, target="label", strategies=[], seeds=2, numbers=[10], columns={"speaker": "ignored", "level": "ignored"}
-    )
+    result = simulate_labeling(rows, target="label", strategies=[], seeds=2, numbers=[10], inputs=["x", "y"])
     assert result.measured.num_pool + result.measured.num_tested == 80
     assert sum("lack a label or all columns" in note for note in result.measured.notes) >= 1
 
@@ -104,6 +100,7 @@ def test_rows_without_a_label_or_without_columns_are_left_out_and_counted() -> N
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"inputs": ["z"]}, "z"),
         ({"seeds": 1}, "seeds: expected at least 2"),
         ({"strategies": ["margn"]}, "did you mean 'margin'"),
         ({"numbers": [0, 5]}, "found 0, 5, expected numbers from 1"),
@@ -114,7 +111,7 @@ def test_rows_without_a_label_or_without_columns_are_left_out_and_counted() -> N
 )
 def test_what_can_not_be_simulated_says_why(changes: dict[str, object], message: str) -> None:
     given = {"target": "label", "seeds": 2, "numbers": [10], "strategies": []} | changes
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(UserError, match=message):
         simulate_labeling(table(), **given)  # type: ignore[arg-type]
 
 

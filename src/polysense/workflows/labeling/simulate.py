@@ -27,7 +27,7 @@ from polysense.core.random import fold, generator
 from polysense.core.sample import Unreadable
 from polysense.data.split import RandomSplitConfig, groups_of
 from polysense.data.tables.frame_file import naming
-from polysense.data.tables.sources import Table
+from polysense.data.tables.sources import Table, read_table
 from polysense.errors import ConfigError, TableError
 from polysense.escaping import joined
 from polysense.evaluation.bootstrap import groups_to_resample, multiplicities
@@ -124,6 +124,7 @@ def simulate_labeling(
     numbers: Sequence[int] | None = None,
     overrides: Sequence[str] = (),
     columns: Mapping[str, str] | None = None,
+    inputs: Sequence[str] | None = None,
     pretrained: str | Path | None = None,
     device: str = "auto",
     seed: int = 0,
@@ -143,6 +144,7 @@ def simulate_labeling(
             from 10 (or as many as there are classes) up to 1,000 or half the rows.
         overrides: `a.b.c=value` changes of the recipe.
         columns: Per column what you say it is ("ignored", ...).
+        inputs: The columns that the learner reads; None: those that a model would read.
         pretrained: Where pretrained backbones are looked for, as of `fit`.
         device: Where frozen networks run.
         seed: Of the starts and of the bootstrap.
@@ -156,6 +158,8 @@ def simulate_labeling(
     if seeds < _FEWEST_SEEDS:
         raise ConfigError(f"seeds: expected at least {_FEWEST_SEEDS}, for an interval; found {seeds}")
     chosen = None if strategies is None else [strategy_named(name) for name in strategies]
+    if inputs is not None:
+        columns = {**_others_ignored(source, inputs, target), **(columns or {})}
     prepared = prepare(
         source, target=target, task=task, overrides=[*pretrained_override(pretrained), *overrides], columns=columns
     )
@@ -312,6 +316,14 @@ def _weights(rows: LabelingRows, resamples: int, seed: int) -> Float[np.ndarray,
     num = len(rows.tested)
     drawn = multiplicities(num, resamples, seed, clusters=groups_to_resample(rows.clusters))
     return np.concatenate([np.ones((1, num)), *drawn])
+
+
+def _others_ignored(source: Any, inputs: Sequence[str], target: str | Sequence[str] | None) -> dict[str, str]:
+    table = read_table(source)
+    for name in inputs:
+        table.require(name, "input column")
+    kept = {*inputs, *([target] if isinstance(target, str) else target or ())}
+    return {name: "ignored" for name in table.names if name not in kept}
 
 
 def _one_target(recipe: Recipe) -> Recipe:
