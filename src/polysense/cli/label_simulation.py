@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,7 @@ def simulate(
 
     from polysense import api
 
-    with (
-        console.reserved_stdout(as_json),
-        rows_done("reading") as reading,
-        rows_done("labeling", unit="fits") as progress,
-    ):
+    with console.reserved_stdout(as_json), ExitStack() as bars:
         result = api.simulate_labeling(
             source,
             target=target,
@@ -50,8 +47,8 @@ def simulate(
             overrides=overrides,
             pretrained=pretrained,
             seed=seed,
-            progress=progress,
-            reading=reading,
+            progress=_following(bars),
+            reading=bars.enter_context(rows_done("reading")),
         )
     paths = [] if output is None else result.write(output)
     console.write_unreadable(result.unreadable)
@@ -59,6 +56,20 @@ def simulate(
         console.write({**result.as_json(), "output": paths})
         return
     console.write("\n".join([result.text(), *(f"wrote {path}" for path in paths)]))
+
+
+def _following(bars: ExitStack) -> Callable[[int, int], None]:
+    """A bar for fits, which takes the place of the bar before it once the first one is done."""
+    shown: list[Callable[[int, int], None] | None] = []
+
+    def progress(done: int, total: int) -> None:
+        if not shown:
+            bars.close()
+            shown.append(bars.enter_context(rows_done("labeling", unit="fits")))
+        if shown[0] is not None:
+            shown[0](done, total)
+
+    return progress
 
 
 def label_numbers(spelled: str) -> list[int]:

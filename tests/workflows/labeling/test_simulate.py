@@ -120,8 +120,8 @@ def test_one_label_alone_is_refused() -> None:
         simulate_labeling(table() | {"label": ["a"] * 90}, target="label", seeds=2)
 
 
-def test_numbers_of_labels_grow_by_a_quarter_up_to_half_the_rows() -> None:
-    assert label_numbers(100) == [10, 12, 15, 19, 24, 30, 38, 48, 50]
+def test_numbers_of_labels_grow_by_half_up_to_half_the_rows() -> None:
+    assert label_numbers(100) == [10, 15, 22, 33, 50]
     assert label_numbers(100_000, 81)[0] == 81
     assert label_numbers(100_000, 81)[-1] == 1_000
     assert label_numbers(3) == [2]

@@ -1,8 +1,8 @@
 """Feature vectors of a table's rows that no training moves, for the learner: those of frozen pretrained encoders, and
 what preprocessing makes of cells without any weights.
 
-A column with a frozen backbone gives the backbone's vector beside preprocessing's own; any other gives the latter
-alone, and no network is run for it. What a backbone gives for a cell is stored, so that the next command, and the next
+A column with a frozen backbone gives the backbone's vector; any other gives preprocessing's, and no network is run for
+it. What a backbone gives for a cell is stored, so that the next command, and the next
 label, need not compute it again.
 """
 
@@ -131,11 +131,13 @@ def feature_recipe(recipe: Recipe, num_rows: int) -> Recipe:
         for name, configs in features_of(list(recipe.data.modalities.items()), num_rows).items()
         if name not in made
     }
+    frozen = {name for name, encoder in recipe.model.encoders.items() if encoder.is_frozen}
+    made = {name: configs for name, configs in made.items() if name not in frozen}
     encoders = {
-        name: encoder if encoder.is_frozen or name not in made else FeaturesEncoderConfig()
+        name: encoder if name not in made else FeaturesEncoderConfig()
         for name, encoder in recipe.model.encoders.items()
     }
-    if not made and not any(encoder.is_frozen for encoder in encoders.values()):
+    if not made and not frozen:
         raise ConfigError(
             "no input column has feature vectors, and none a pretrained encoder that is frozen, so there is nothing "
             "that a learner could read; name a folder of pretrained models (--pretrained FOLDER)"
@@ -159,7 +161,10 @@ def feature_model(recipe: Recipe, table: Table, *, device: str = "auto") -> Feat
     processor, _, _ = fit_processor(recipe, {"train": table})
     torch.manual_seed(recipe.training.seed)
     model = recipe.model.build(processor.schema).eval().to(resolve_device(device))
-    sizes = {name: encoder.give_features() for name, encoder in model.column_encoders.items()}
-    return FeatureModel(
-        recipe=recipe, processor=processor, model=model, sizes={name: size for name, size in sizes.items() if size}
-    )
+    given = {name: encoder.give_features() for name, encoder in model.column_encoders.items()}
+    sizes = {name: size for name, size in given.items() if size}
+    if not sizes:
+        raise ConfigError(
+            f"no encoder gives feature vectors of {', '.join(given)}; take others, or name features under data.features"
+        )
+    return FeatureModel(recipe=recipe, processor=processor, model=model, sizes=sizes)

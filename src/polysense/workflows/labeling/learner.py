@@ -29,7 +29,7 @@ _STRENGTHS = tuple(0.1 * 4.0**i for i in range(7))
 _USUAL = _STRENGTHS[2]
 _FEWEST = 20  # labels from which a fifth left out chooses better than a guess
 _GROWTH = 1.5
-_FOLDS, _MANY = 5, 2_000  # labeled rows from which one fold says enough
+_FOLDS, _DECIDING = 5, 200  # labeled rows left out that say enough: then not all folds are fitted
 _PATIENCE = 2
 _ROUGH, _EXACT = 1e-2, 1e-4
 
@@ -197,7 +197,7 @@ class Learner:
         """The strength with the least loss of labeled rows that were left out."""
         seed = int(generator(self._seed, "label folds").integers(2**31))
         folds = folds_of(labels, self.kind, None, _FOLDS, seed)
-        deciding = range(_FOLDS) if len(labels) <= _MANY else range(1)
+        deciding = range(min(_FOLDS, max(1, -(-_DECIDING * _FOLDS // len(labels)))))
         parts = [(np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)) for fold in deciding]
         paths = [self._path(rotated[train], labels[train]) for train, _ in parts]
         best, lowest, waited = _USUAL, np.inf, 0

@@ -47,7 +47,7 @@ from polysense.workflows.score_statistics import plain_head, score_statistics
 
 __all__ = ["LabelingRows", "Simulation", "label_numbers", "simulate_curves", "simulate_labeling"]
 
-_GROWTH = 1.25  # from one number of labels to the next
+_GROWTH = 1.5  # from one number of labels to the next
 _FEWEST_FIRST, _MOST_LABELS = 10, 1_000
 _RESAMPLES = 500
 _FEWEST_SEEDS = 2
@@ -140,8 +140,8 @@ def simulate_labeling(
         strategies: Their names (`polysense list strategies`); None: all that can choose rows for such labels. Random
             rows are always among them.
         seeds: Repetitions of each strategy, from other starts; at least 2.
-        numbers: Of labels after which the learner is fitted, scored and asked for more; None: a quarter more each time,
-            from 10 (or as many as there are classes) up to 1,000 or half the rows.
+        numbers: Of labels after which the learner is fitted, scored and asked for more; None: half as many more each
+            time, from 10 (or as many as there are classes) up to 1,000 or half the rows.
         overrides: `a.b.c=value` changes of the recipe.
         columns: Per column what you say it is ("ignored", ...).
         inputs: The columns that the learner reads; None: those that a model would read.
@@ -276,7 +276,7 @@ def simulate_curves(
 
 
 def label_numbers(num_rows: int, least: int = _FEWEST_FIRST) -> list[int]:
-    """Numbers of labels to try: a quarter more each time, up to half the rows or 1,000.
+    """Numbers of labels to try: half as many more each time, up to half the rows or 1,000.
 
     Args:
         num_rows: That can be labeled.

@@ -24,7 +24,7 @@ from polysense.workflows.labeling.learner import Learner
 __all__ = ["POOL", "StrategyConfig", "first_of_copies", "lowest_first", "strategy_named", "thinned"]
 
 POOL = 10_000
-"""Rows of which the strategies that compare rows with one another choose; of more they look at a random sample."""
+"""Rows of which a strategy that compares rows with one another chooses; of more it looks at a random sample."""
 
 
 @dataclass(frozen=True, kw_only=True)

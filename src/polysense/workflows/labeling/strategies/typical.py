@@ -18,13 +18,14 @@ from jaxtyping import Float, Int
 
 from polysense.config.limits import PositiveInt
 from polysense.workflows.labeling.learner import Learner
-from polysense.workflows.labeling.strategies.base import POOL, StrategyConfig, thinned
+from polysense.workflows.labeling.strategies.base import StrategyConfig, thinned
 
 __all__ = ["TypicalConfig", "typicality"]
 
 _MOST_CLUSTERS = 500
 _NEIGHBORS = 20
-_ITERATIONS = 20
+_POOL = 5_000
+_ITERATIONS = 10
 _MOST_COMPARED = 1_000  # rows of a cluster among which neighbors are looked for
 
 
@@ -37,7 +38,7 @@ class TypicalConfig(StrategyConfig):
     """
 
     type: Literal["typical"] = "typical"
-    pool: PositiveInt = POOL
+    pool: PositiveInt = _POOL
 
     def pick(
         self, learner: Learner, rows: Int[np.ndarray, " rows"], count: int, generator: np.random.Generator
