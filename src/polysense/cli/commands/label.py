@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from polysense.cli import console
-from polysense.cli.arguments import joined, media_root, names
-from polysense.cli.commands.options import AllowUrls, InsideOnly, Join, Json, Pretrained, Table
+from polysense.cli.arguments import access_overrides, joined, media_root, names
+from polysense.cli.commands.options import AllowUrls, InsideOnly, Join, Json, Overrides, Pretrained, Table
+from polysense.cli.label_simulation import simulate as simulate_labeling
 from polysense.errors import ConfigError
 
 __all__ = ["label"]
@@ -18,6 +19,8 @@ __all__ = ["label"]
 
 def label(
     table: Table,
+    overrides: Overrides = None,
+    *,
     target: Annotated[
         str, typer.Option("--target", "-t", metavar="COLUMN", help="The column that labels are for, there or not yet.")
     ],
@@ -65,6 +68,19 @@ def label(
         ),
     ] = "auto",
     pretrained: Pretrained = None,
+    simulate: Annotated[
+        bool,
+        typer.Option(
+            "--simulate",
+            help="Start no page: try strategies on a table that has its labels, and say what each would have saved. "
+            "--strategy A,B, --columns, --pretrained, --seed and -o OUT (.html, .json or a folder) count.",
+        ),
+    ] = False,
+    seeds: Annotated[int, typer.Option(metavar="N", help="Repetitions of a simulation.")] = 5,
+    numbers: Annotated[
+        str | None,
+        typer.Option(metavar="10,20,...", help="Of labels after which a simulation scores; by default half more each."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of the order of rows; by default 0.")] = None,
     port: Annotated[int, typer.Option(metavar="N", help="Of this machine; by default a free one.")] = 0,
     opens: Annotated[bool, typer.Option("--open/--no-open", help="Whether to open the page in a browser.")] = True,
@@ -90,9 +106,27 @@ def label(
     Each decision is on the disk before the page goes on, in a journal of its own; the table is never changed. Stop with
     Ctrl-C, go on with the same command, and write the labels with --export FILE.
     """
-    if export is not None and import_ is not None:
-        raise ConfigError("found --export and --import, expected one of them")
+    if sum((export is not None, import_ is not None, simulate)) > 1:
+        raise ConfigError("found several of --export, --import and --simulate, expected one of them")
     source = joined(table, join)
+    if simulate:
+        simulate_labeling(
+            source,
+            target=target,
+            task=task,
+            inputs=names(columns, "--columns"),
+            strategies=None if strategy == "auto" else strategy,
+            seeds=seeds,
+            numbers=numbers,
+            pretrained=pretrained,
+            overrides=[*(overrides or ()), *access_overrides(inside_only, allow_urls)],
+            seed=seed or 0,
+            output=output,
+            as_json=as_json,
+        )
+        return
+    if overrides:
+        raise ConfigError(f"found {overrides[0]}, expected keys of a recipe with --simulate only")
     settings: dict[str, Any] = {
         "target": target,
         "task": task,

@@ -65,6 +65,7 @@ class BackgroundLearner(Assistant):
         if isinstance(codes, Unsupported):
             raise ConfigError(f"there is no learner for these labels: {codes.reason}")
         self._classes = codes.classes
+        strategy.check_kind("choice" if codes.classes is not None else "numbers")
         self._make_features, self._editor, self._strategy, self._seed = features, editor, strategy, seed
         self._num_rows = num_rows
         self._is_held_out: Bool[np.ndarray, " rows"] = np.zeros(num_rows, dtype=bool)
@@ -156,12 +157,15 @@ class BackgroundLearner(Assistant):
             learned = {row: code for row, code in labels.items() if not self._is_held_out[row]}
             self._update(learner, known, learned)
             known = learned
+            # Without labels, too: a strategy that needs some begins with what is typical.
+            open_rows = np.setdiff1d(np.flatnonzero(~self._is_held_out), np.fromiter(labels, dtype=np.int64))
+            suggested = self._strategy.choose(learner, open_rows, min(_BATCH, len(open_rows)), drawn)
+            predicted = None
             if len(known) >= _FEWEST_LABELS and learner.can_tell:
-                open_rows = np.setdiff1d(np.flatnonzero(~self._is_held_out), np.fromiter(labels, dtype=np.int64))
-                suggested = self._strategy.choose(learner, open_rows, min(_BATCH, len(open_rows)), drawn)
                 predicted = learner.predictions() if self._classes is None else learner.probabilities()
-                with self._changed:
-                    self._predicted, self._suggested = predicted, suggested
+            with self._changed:
+                self._suggested = suggested
+                self._predicted = self._predicted if predicted is None else predicted
             with self._changed:
                 self._seconds = time.monotonic() - begun
             if len(labels) >= _CURVE_GROWTH * curve_at or len(labels) < curve_at:

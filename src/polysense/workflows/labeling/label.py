@@ -34,7 +34,7 @@ from polysense.workflows.prepare import file_stem
 __all__ = ["PreparedLabeling", "label", "prepare_labeling"]
 
 _FOLDER = Path("labels")
-_STRATEGY = "margin"
+_OF_CLASSES, _OF_NUMBERS = "margin", "typical"
 _LONGEST_GUIDELINE = 200_000  # characters
 
 
@@ -203,14 +203,17 @@ def _assistant(prepared: PreparedLabeling, strategy: str, pretrained: str | None
     Raises:
         ConfigError: There is no such strategy, or none can be had for such labels though one is named.
     """
-    if strategy == "off" or (strategy == "auto" and isinstance(prepared.editor.codes, Unsupported)):
+    codes = prepared.editor.codes
+    if strategy == "off" or (strategy == "auto" and isinstance(codes, Unsupported)):
         return None
+    if strategy == "auto":
+        strategy = _OF_CLASSES if isinstance(codes, Unsupported) or codes.classes is not None else _OF_NUMBERS
     return BackgroundLearner(
         lambda: labeling_features(
             prepared.table, prepared.guesses, prepared.header.target, prepared.folder, pretrained=pretrained
         ),
         prepared.editor,
-        strategy_named(_STRATEGY if strategy == "auto" else strategy),
+        strategy_named(strategy),
         len(prepared.table),
         seed=prepared.header.seed,
     )

@@ -306,7 +306,7 @@ def _strategies(given: Sequence[StrategyConfig] | None, learner: Learner) -> lis
         given = [each for each in every if learner.kind != "numbers" or not each.needs_probabilities]
     result = [strategy_named(RANDOM)]
     for each in given:
-        each.check(learner)
+        each.check_kind(learner.kind)
         if each.type not in [one.type for one in result]:
             result.append(each)
     return result

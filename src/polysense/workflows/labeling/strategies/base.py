@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from polysense.config.base import Family, members
 from polysense.core.spelling import did_you_mean
 from polysense.errors import ConfigError, TableError
+from polysense.nn.estimators.base import ScoreKind
 from polysense.workflows.labeling.learner import Learner
 
 __all__ = ["POOL", "StrategyConfig", "first_of_copies", "lowest_first", "strategy_named", "thinned"]
@@ -36,9 +37,9 @@ class StrategyConfig(Family, ABC, family="strategy", homes=("workflows.labeling.
     needs_probabilities: ClassVar[bool] = False
     """Whether it reads the learner's probabilities, which there are none of before labels differ."""
 
-    def check(self, learner: Learner) -> None:
-        """Raises ConfigError if it can't choose rows for labels of the learner's kind."""
-        if self.needs_probabilities and learner.kind == "numbers":
+    def check_kind(self, kind: ScoreKind) -> None:
+        """Raises ConfigError if it can't choose rows for labels of that kind."""
+        if self.needs_probabilities and kind == "numbers":
             known = members("strategy").items()
             others = ", ".join(
                 name for name, each in known if issubclass(each, StrategyConfig) and not each.needs_probabilities
@@ -67,7 +68,7 @@ class StrategyConfig(Family, ABC, family="strategy", homes=("workflows.labeling.
             ConfigError: The learner's labels have no probabilities, which the strategy needs; or the count is negative.
             TableError: A row does not exist or has a label.
         """
-        self.check(learner)
+        self.check_kind(learner.kind)
         rows = np.unique(np.asarray(unlabeled_rows, dtype=np.int64))
         if count < 0:
             raise ConfigError(f"count: found {count}, expected at least 0")
