@@ -56,7 +56,7 @@ class ValueSpec(ModalitySpec):
         return Preview.of_texts(parts(cell)[:most])
 
     def display(self, cell: object, root: Path) -> CellDisplay:
-        return CellDisplay(texts=[str(part) for part in parts(cell)])
+        return CellDisplay(texts=Preview.of_texts(parts(cell)).texts)
 
     def identity(self, cell: object) -> str:
         return str(cell).strip()

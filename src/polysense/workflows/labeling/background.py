@@ -64,6 +64,11 @@ class BackgroundLearner(Assistant):
         codes = editor.codes
         if isinstance(codes, Unsupported):
             raise ConfigError(f"there is no learner for these labels: {codes.reason}")
+        if codes.classes is None and strategy.needs_probabilities:
+            raise ConfigError(
+                f"the strategy {strategy.type!r} needs probabilities, and labels that are numbers have none; expected "
+                "k_center, typical or random"
+            )
         self._classes = codes.classes
         strategy.check_kind("choice" if codes.classes is not None else "numbers")
         self._make_features, self._editor, self._strategy, self._seed = features, editor, strategy, seed
@@ -133,14 +138,21 @@ class BackgroundLearner(Assistant):
 
     def _run(self) -> None:
         try:
-            values, self._description = self._make_features()
-            rows = RowFeatures(values)
-            learner = self._learner(rows)
+            self._learn_on()
         except UserError as error:
-            _log.warning("rows come at random, since no model can learn beside the page: %s", error)
-            with self._changed:
-                self._note = f"Rows come at random, since no model can learn beside you: {error}"
-            return
+            self._give_up(str(error))
+        except Exception as error:  # noqa: BLE001 (a thread that dies unheard would leave the page waiting)
+            self._give_up(f"{type(error).__name__}: {error}")
+
+    def _give_up(self, reason: str) -> None:
+        _log.warning("rows come at random, since no model can learn beside the page: %s", reason)
+        with self._changed:
+            self._note = f"Rows come at random, since no model can learn beside you: {reason}"
+
+    def _learn_on(self) -> None:
+        values, self._description = self._make_features()
+        rows = RowFeatures(values)
+        learner = self._learner(rows)
         drawn = generator(self._seed, "rows to label")
         known: dict[int, float] = {}
         curve_at = 0

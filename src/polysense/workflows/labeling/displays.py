@@ -160,5 +160,5 @@ class RowDisplays:
         for guess in self._guesses[: self._num_inputs]:
             cell = self._table.cell(row, guess.column or guess.name)
             if isinstance(cell, (str, int, float)):
-                parts.append(str(cell)[:80])
+                parts.append(f"{cell:.6g}" if isinstance(cell, float) else str(cell)[:80])
         return " · ".join(parts)[:160] or f"row {row}"

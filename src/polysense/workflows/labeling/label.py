@@ -204,10 +204,14 @@ def _assistant(prepared: PreparedLabeling, strategy: str, pretrained: str | None
         ConfigError: There is no such strategy, or none can be had for such labels though one is named.
     """
     codes = prepared.editor.codes
-    if strategy == "off" or (strategy == "auto" and isinstance(codes, Unsupported)):
+    if strategy == "off":
         return None
+    if isinstance(codes, Unsupported):
+        if strategy == "auto":
+            return None
+        raise ConfigError(f"strategy: found {strategy!r}, expected auto or off: {codes.reason}")
     if strategy == "auto":
-        strategy = _OF_CLASSES if isinstance(codes, Unsupported) or codes.classes is not None else _OF_NUMBERS
+        strategy = _OF_NUMBERS if codes.classes is None else _OF_CLASSES
     return BackgroundLearner(
         lambda: labeling_features(
             prepared.table, prepared.guesses, prepared.header.target, prepared.folder, pretrained=pretrained
