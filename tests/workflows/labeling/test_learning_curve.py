@@ -13,7 +13,9 @@ def drawn(shares: list[float], rows: int) -> np.ndarray:
 def test_the_points_end_at_all_labels() -> None:
     assert sizes_for(0) == sizes_for(1) == []
     assert sizes_for(5) == [5]
+    assert sizes_for(11) == [10, 11]
     assert sizes_for(100) == [10, 16, 26, 41, 66, 100]
+    assert sizes_for(110) == [10, 16, 26, 41, 66, 110]
 
 
 def test_a_steep_curve_says_go_on_and_its_gain_is_the_power_laws() -> None:

@@ -33,7 +33,7 @@ def label(
         typer.Option(metavar="A,B", help="The classes, in the order of their keys; by default those of the table."),
     ] = None,
     columns: Annotated[
-        str | None, typer.Option(metavar="A,B", help="The columns to show; by default those that a model would read.")
+        str | None, typer.Option(metavar="A,B", help="The columns to show and to learn from; by default all inputs.")
     ] = None,
     over: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="The text column whose stretches are labeled (tagging).")

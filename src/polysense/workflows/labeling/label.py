@@ -142,7 +142,7 @@ def label(
         target: The column that labels are for; the table may have it, in part, or not.
         task: Its task; None: what its cells say, else the first task whose labels can be entered.
         classes: In the order of their keys on the page; empty takes those of the table and of an earlier session.
-        columns: The columns that are shown; None: the inputs, the rest folded away.
+        columns: The columns that are shown, and that a model learns from; None: the inputs, the rest folded away.
         over: The text column that labels lie in, where the task labels stretches of one.
         output: The folder of the labels; None: labels/TABLE-TARGET.
         annotator: The name that a page begins with.
@@ -186,7 +186,8 @@ def label(
         root=root,
     )
     displays = RowDisplays(prepared.table, prepared.guesses, target, columns)
-    assistant = _assistant(prepared, strategy, pretrained)
+    read = [guess for guess in prepared.guesses if columns is None or guess.name in columns]
+    assistant = _assistant(prepared, read, strategy, pretrained)
     with LabelStore.opened(prepared.folder, prepared.header, prepared.editor) as store:
         try:
             yield LabelingSession(
@@ -197,7 +198,9 @@ def label(
                 assistant.close()
 
 
-def _assistant(prepared: PreparedLabeling, strategy: str, pretrained: str | None) -> BackgroundLearner | None:
+def _assistant(
+    prepared: PreparedLabeling, guesses: Sequence[ColumnGuess], strategy: str, pretrained: str | None
+) -> BackgroundLearner | None:
     """What learns while labels come in; None where nothing does.
 
     Raises:
@@ -214,7 +217,7 @@ def _assistant(prepared: PreparedLabeling, strategy: str, pretrained: str | None
         strategy = _OF_NUMBERS if codes.classes is None else _OF_CLASSES
     return BackgroundLearner(
         lambda: labeling_features(
-            prepared.table, prepared.guesses, prepared.header.target, prepared.folder, pretrained=pretrained
+            prepared.table, guesses, prepared.header.target, prepared.folder, pretrained=pretrained
         ),
         prepared.editor,
         strategy_named(strategy),

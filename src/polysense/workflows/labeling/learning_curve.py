@@ -28,6 +28,7 @@ _RELATIVE_GAIN_WORTHWHILE = 0.02
 _DRAWS = 400
 _SMALLEST = 10
 _GROWTH = 1.6
+_NEAR = 1.25  # of all labels: a point nearer to the last one says nothing new
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ class LearningCurve:
 def sizes_for(num_labels: int) -> list[int]:
     """The numbers of labels that the error is measured at."""
     sizes, size = [], float(_SMALLEST)
-    while size < num_labels:
+    while size * _NEAR < num_labels or size == _SMALLEST < num_labels:
         sizes.append(round(size))
         size *= _GROWTH
     return [*sizes, num_labels] if num_labels >= 2 else []

@@ -28,7 +28,7 @@ function draw(tag, attributes = {}, ...children) {
 }
 
 const number = (value) => value.toLocaleString("en-US");
-const percent = (value) => `${(100 * value).toFixed(value > 0.995 || value < 0.005 ? 1 : 0)}%`;
+const percent = (value) => `${(100 * value).toFixed(value && value !== 1 && (value > 0.995 || value < 0.005) ? 1 : 0)}%`;
 
 // --- requests -----------------------------------------------------------------------------------------------------
 
@@ -451,16 +451,17 @@ function curveBox(assistant) {
   if (curve && curve.points.length) {
     const last = curve.points[curve.points.length - 1];
     const figure = (value) => (curve.is_share ? percent(value) : value.toPrecision(3));
+    const amount = (value) => (curve.is_share ? `${(100 * value).toFixed(1)} points` : value.toPrecision(3));
     parts.push(make("p", {}, `Error on ${number(curve.num_held_out)} held-out rows: ${figure(last.error)} `
       + `(95% CI ${figure(last.interval[0])} to ${figure(last.interval[1])}) after ${number(last.num_labels)} labels.`));
-    if (curve.gain !== null) parts.push(make("p", {}, `100 more labels would take off ${figure(curve.gain)} `
-      + `(95% CI ${figure(curve.gain_interval[0])} to ${figure(curve.gain_interval[1])}), by a power law fitted to the points.`));
+    if (curve.gain !== null) parts.push(make("p", {}, `100 more labels would take off ${amount(curve.gain)} `
+      + `(95% CI ${amount(curve.gain_interval[0])} to ${amount(curve.gain_interval[1])}), by a power law fitted to the points.`));
     parts.push(make("p", {}, make("strong", {}, { stop: "You may stop: ", "go on": "Go on: ", unknown: "Not known yet: " }[curve.advice]),
       `${curve.reason}.`));
     parts.push(curveOf(curve, figure));
   } else parts.push(make("p", { class: "mute" }, assistant.note || "The curve begins once some held-out rows have a label."));
   if (assistant.seconds !== null && assistant.seconds !== undefined) parts.push(make("p", { class: "mute small" },
-    `The last update took ${assistant.seconds.toFixed(1)} s, beside your work. ${assistant.features || ""}`));
+    `The last update took ${assistant.seconds.toFixed(1)} s, beside your work. Features: ${assistant.features}.`));
   return box(title, ...parts);
 }
 
