@@ -69,6 +69,10 @@ class Page:
         body = {"id": f"decision {number}", "row": row["row"], "key": row["key"], "kind": "label", "value": value}
         return self._ask("POST", "/api/decide", {**self._who, **body})["row"]
 
+    def reconnect(self) -> None:
+        """Opens the connection anew, which a server closes that hears nothing for a while."""
+        self._connection.close()
+
     def search(self, text: str) -> None:
         """Searches all rows."""
         self._ask("GET", f"/api/search?annotator=ann&text={text}")
@@ -114,6 +118,7 @@ def _measure(page: Page, clicks: int, session: polysense.api.LabelingSession) ->
     row, seconds = page.next(), []
     while session.assistant is not None and session.assistant.state()["note"]:
         time.sleep(0.1)  # the features, which are made once
+    page.reconnect()
     for number in range(clicks):
         begun = time.perf_counter()
         row = page.decide(row, number)
