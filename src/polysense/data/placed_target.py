@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Protocol, runtime_checkable
+
+import numpy as np
 
 from polysense.data.column import ColumnProcessor
 from polysense.data.media.pixels import Resize
@@ -13,7 +15,9 @@ from polysense.data.tables.sources import Table
 from polysense.data.target import TargetProcessor
 from polysense.errors import ColumnError, DecodeError
 
-__all__ = ["PlacedTargetProcessor"]
+__all__ = ["PlacedTargetProcessor", "usual_boxes"]
+
+_MOST_USUAL = 100
 
 
 @runtime_checkable
@@ -82,3 +86,22 @@ class PlacedTargetProcessor(TargetProcessor):
             with contextlib.suppress(DecodeError):
                 return image_size(cell, table.root_of(self.source))
         return None
+
+
+def usual_boxes(by_class: Sequence[Sequence[np.ndarray]], num_images: int) -> tuple[tuple[float, ...], ...]:
+    """Boxes that stand for those of the training rows, for a baseline that predicts them for every image.
+
+    Args:
+        by_class: Of each class, for each image that has it, float [boxes, 4]: left, top, right and bottom as fractions
+            of the image's width and height.
+        num_images: Of all.
+
+    Returns:
+        Of each class that there is (its id, share of the images that have it, left, top, right, bottom), the median
+        box; the most frequent first, and a hundred of them at most.
+    """
+    occurrences = sorted(((len(images), index) for index, images in enumerate(by_class) if images), reverse=True)
+    return tuple(
+        (float(index), num / num_images, *np.median(np.concatenate(by_class[index]), axis=0).tolist())
+        for num, index in occurrences[:_MOST_USUAL]
+    )

@@ -19,7 +19,7 @@ from polysense.cli.app import main
 from polysense.data.augmentation.augment import augment
 from polysense.data.batches.loader import PredictLoader
 from polysense.modalities.image.augment import ImageTransformConfig
-from polysense.tasks.detection.matching import overlaps
+from polysense.tasks.detection.overlaps import overlaps
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ from coco_reference import NAMES, coco_stats, statistics_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polysense.tasks.detection.metrics import image_scores
+from polysense.evaluation.metrics.average_precision import image_scores
+from polysense.tasks.detection.metrics import image_boxes
 from polysense.tasks.detection.record import DetectionTarget
 from polysense.tasks.detection.spec import SPEC
 
@@ -110,9 +111,9 @@ def test_without_a_box_there_is_no_score_and_an_image_is_as_good_as_it_is_silent
     nothing = np.zeros((0, 7))
     result = values([nothing], [np.array([[0, 10, 10, 40, 40, 0.3]])])
     assert all(np.isnan(result[name]) for name in (*NAMES, "box_quality", "ap/a"))
-    assert image_scores(nothing, np.array([[0, 10, 10, 40, 40, 0.3]])) == (0.7, 0.0, 0.0)
-    assert image_scores(nothing, np.zeros((0, 6))) == (1.0, 0.0, 0.0)
-    assert image_scores(np.array([[0, 0, 900, 10, 10, 40, 40.0]]), np.zeros((0, 6))) == (0.0, 0.0, 1.0)
+    assert image_scores(image_boxes(nothing, np.array([[0, 10, 10, 40, 40, 0.3]]))) == (0.7, 0.0, 0.0)
+    assert image_scores(image_boxes(nothing, np.zeros((0, 6)))) == (1.0, 0.0, 0.0)
+    assert image_scores(image_boxes(np.array([[0, 0, 900, 10, 10, 40, 40.0]]), np.zeros((0, 6)))) == (0.0, 0.0, 1.0)
 
 
 def test_the_baseline_predicts_the_usual_boxes_everywhere() -> None:

@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from polysense.data.media.mask_codes import colors, decode_counts
 from polysense.errors import DecodeError
 from polysense.tasks.segmentation.masks import (
     Mask,
-    colors,
-    decode_counts,
     encode_png,
     looks_like_segments,
     read_mask,

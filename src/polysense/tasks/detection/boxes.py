@@ -21,11 +21,9 @@ from jaxtyping import Float, Int
 from polysense.data.media.media import short
 from polysense.data.values.json_cell import from_json
 from polysense.errors import DecodeError
+from polysense.evaluation.metrics.instance_matching import CROWD, DIFFICULT
 
-__all__ = ["CROWD", "DIFFICULT", "EXPECTED", "Boxes", "looks_like_boxes", "read_boxes"]
-
-CROWD, DIFFICULT = 1, 2
-"""Kinds of boxes that are not to be found; 0 is the usual one."""
+__all__ = ["EXPECTED", "Boxes", "looks_like_boxes", "read_boxes"]
 
 _MOST_BOXES = 10_000
 _FURTHEST = 1e6  # pixels

@@ -6,7 +6,7 @@ import numpy as np
 
 from polysense.core.audit_answers import Mistake, MistakeGroup
 from polysense.evaluation.evaluator import Evaluation
-from polysense.tasks.detection.matching import overlaps
+from polysense.tasks.detection.overlaps import overlaps
 from polysense.tasks.detection.record import DetectionTarget
 
 __all__ = ["mistakes"]

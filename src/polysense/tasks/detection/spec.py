@@ -14,7 +14,8 @@ from polysense.core.row_spec import RowSpec
 from polysense.core.sample import Sample
 from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, Explained, Measure, TaskPreset
 from polysense.core.unsupported import Unsupported
-from polysense.tasks.detection.metrics import DetectionScorer, detection_metrics, image_scores
+from polysense.evaluation.metrics.average_precision import image_scores
+from polysense.tasks.detection.metrics import detection_metrics, detection_scorer, image_boxes
 from polysense.tasks.detection.record import DetectionTarget
 
 __all__ = ["SPEC", "DetectionSpec", "in_original"]
@@ -137,7 +138,7 @@ class DetectionSpec(RowSpec[DetectionTarget]):
             own = truth["labels"][row] >= 0
             columns = [truth[name][row, own, None] for name in ("labels", "kinds", "areas")]
             true[row] = np.concatenate([*columns, truth["originals"][row, own]], axis=1).astype(np.float64)
-            precision[row], *quality[row] = image_scores(true[row], predicted[row])
+            precision[row], *quality[row] = image_scores(image_boxes(true[row], predicted[row]))
         return {
             "present": truth["present"], "truth": true, "predicted": predicted, "precision": precision,
             "quality": quality, "sizes": sizes,
@@ -153,7 +154,7 @@ class DetectionSpec(RowSpec[DetectionTarget]):
         )
 
     def scorer(self, target: DetectionTarget, statistics: Statistics) -> Scorer:
-        return DetectionScorer(target, statistics)
+        return detection_scorer(target, statistics)
 
     def baselines(self, target: DetectionTarget) -> Mapping[str, Callable[[Statistics], Statistics]]:
         """In every image the median box of each class, as sure as the class is frequent."""
@@ -166,7 +167,9 @@ class DetectionSpec(RowSpec[DetectionTarget]):
             for row, (height, width) in enumerate(sizes):
                 scaled = usual[:, 2:] * np.array([width, height, width, height])
                 result["predicted"][row] = np.column_stack([usual[:, 0], scaled, usual[:, 1]])
-                precision[row], *quality[row] = image_scores(statistics["truth"][row], result["predicted"][row])
+                precision[row], *quality[row] = image_scores(
+                    image_boxes(statistics["truth"][row], result["predicted"][row])
+                )
             return {**result, "precision": precision, "quality": quality}
 
         return {"class-prior baseline": prior}

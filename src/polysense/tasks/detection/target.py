@@ -21,7 +21,7 @@ import numpy as np
 from polysense.config.limits import Fraction
 from polysense.core.logs import get_logger
 from polysense.core.schema import Target
-from polysense.data.placed_target import PlacedTargetProcessor
+from polysense.data.placed_target import PlacedTargetProcessor, usual_boxes
 from polysense.data.tables.sources import Table
 from polysense.data.target import TargetConfig
 from polysense.errors import ColumnError, DecodeError
@@ -36,7 +36,6 @@ NUM_FIELDS = 11
 """Of a box in a value: label, kind, area, 4 of the original, 4 of the input."""
 
 _MOST_CLASSES = 10_000
-_MOST_USUAL = 100
 _FEWEST_BOXES = 2  # of a class that is told from a mistyped one
 
 
@@ -148,7 +147,7 @@ class DetectionProcessor(PlacedTargetProcessor):
             over=self._over,
             size=self._places.resize().size,
             written_score=self.config.written_score,
-            usual_boxes=_usual_boxes([usual.get(label, []) for label in labels], num_read),
+            usual_boxes=usual_boxes([usual.get(label, []) for label in labels], num_read),
         )
 
     # --- reading -------------------------------------------------------------------------------------------------
@@ -212,12 +211,3 @@ def box_records(target: DetectionTarget, detections: np.ndarray) -> list[dict[st
         }
         for label, *corners, score in detections[detections[:, 5] >= target.written_score].tolist()
     ]
-
-
-def _usual_boxes(by_class: Sequence[Sequence[np.ndarray]], num_images: int) -> tuple[tuple[float, ...], ...]:
-    """Of each class the median box, with the share of the images that have the class; the most frequent first."""
-    occurrences = sorted(((len(images), index) for index, images in enumerate(by_class) if images), reverse=True)
-    return tuple(
-        (float(index), num / num_images, *np.median(np.concatenate(by_class[index]), axis=0).tolist())
-        for num, index in occurrences[:_MOST_USUAL]
-    )

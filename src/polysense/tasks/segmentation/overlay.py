@@ -8,7 +8,7 @@ import numpy as np
 
 from polysense.core.preview import as_jpeg
 from polysense.data.batches.dataset import TableDataset
-from polysense.tasks.segmentation.masks import colors
+from polysense.data.media.mask_codes import colors
 from polysense.tasks.segmentation.record import SegmentationTarget
 from polysense.tasks.segmentation.runs import plane_of
 

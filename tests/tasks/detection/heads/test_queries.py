@@ -19,8 +19,9 @@ from torchvision.ops import generalized_box_iou
 from polysense.core.tokens import Fused, FusedColumn, PyramidLevel, Tokens
 from polysense.errors import ConfigError
 from polysense.modalities.image.record import ImageColumn
+from polysense.nn.matching import match_queries
+from polysense.tasks.detection.costs import matching_costs
 from polysense.tasks.detection.heads.queries import QueryDetectionHead, QueryDetectionHeadConfig
-from polysense.tasks.detection.hungarian import match_queries, matching_costs
 from polysense.tasks.detection.record import DetectionTarget
 from polysense.tasks.detection.truth import BoxTruth
 

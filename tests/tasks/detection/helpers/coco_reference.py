@@ -59,9 +59,10 @@ def coco_stats(truth: Sequence[np.ndarray], predicted: Sequence[np.ndarray], num
 
 def statistics_of(truth: Sequence[np.ndarray], predicted: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     """Row statistics of these boxes."""
-    from polysense.tasks.detection.metrics import image_scores
+    from polysense.evaluation.metrics.average_precision import image_scores
+    from polysense.tasks.detection.metrics import image_boxes
 
-    scores = np.array([image_scores(*each) for each in zip(truth, predicted, strict=True)]).reshape(-1, 3)
+    scores = np.array([image_scores(image_boxes(*each)) for each in zip(truth, predicted, strict=True)]).reshape(-1, 3)
     ragged = {"truth": np.empty(len(truth), dtype=object), "predicted": np.empty(len(truth), dtype=object)}
     for name, values in (("truth", truth), ("predicted", predicted)):
         for index, each in enumerate(values):

@@ -3,7 +3,7 @@
 A decoder of DETR's kind (Carion et al., 2020): learned queries, each with a box that every layer refines (Liu et al.,
 "DAB-DETR", 2022), attend to one another and to a memory of all places of the coarser feature maps, beside which stand
 the other columns' tokens, so a sentence's words are looked at directly. Boxes and queries are matched by least cost
-(`hungarian`), so nothing has to be suppressed afterwards.
+(`nn.matching`), so nothing has to be suppressed afterwards.
 
 Matching alone learns slowly: for long nothing says which query is to find what. Two further losses do. In training each
 layer also gets true boxes, moved and with some labels exchanged, and has to give them back (Li et al., "DN-DETR",
@@ -33,10 +33,12 @@ from polysense.errors import ConfigError
 from polysense.nn.head import Head, HeadConfig
 from polysense.nn.layers.draws import uniforms
 from polysense.nn.layers.feature_pyramid import PyramidSkip, as_map
+from polysense.nn.layers.query_layer import QueryLayer, position_waves
+from polysense.nn.matching import match_queries
 from polysense.nn.placed import require_fixed_grids, require_single_items
 from polysense.tasks.detection.assignment import assign
+from polysense.tasks.detection.costs import matching_costs
 from polysense.tasks.detection.heads.dense import giou_loss, places_of
-from polysense.tasks.detection.hungarian import match_queries, matching_costs
 from polysense.tasks.detection.record import DetectionTarget
 from polysense.tasks.detection.truth import BoxTruth
 
@@ -135,7 +137,9 @@ class QueryDetectionHead(Head[QueryBoxes]):
         self.of_pooled = nn.Linear(width, channels)
         self.of_tokens = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, channels))
         self.of_box = nn.Sequential(nn.Linear(2 * channels, channels), nn.ReLU(), nn.Linear(channels, channels))
-        self.layers = nn.ModuleList(_Layer(config) for _ in range(config.layers))
+        self.layers = nn.ModuleList(
+            QueryLayer(config.channels, config.attention_heads, config.dropout) for _ in range(config.layers)
+        )
         self.norm = nn.LayerNorm(channels)
         self.classes = nn.Linear(channels, num)
         self.moves = nn.ModuleList(_corners(channels) for _ in range(config.layers))
@@ -169,7 +173,7 @@ class QueryDetectionHead(Head[QueryBoxes]):
         self.register_buffer("strides", torch.cat(strides), persistent=False)
         height, width = self.target.size
         where = self.centers / torch.tensor([width, height])
-        self.register_buffer("positions", _waves(where, channels), persistent=False)
+        self.register_buffer("positions", position_waves(where, channels), persistent=False)
 
     @property
     def loss_weights(self) -> Mapping[str, float]:
@@ -198,7 +202,7 @@ class QueryDetectionHead(Head[QueryBoxes]):
             absent = torch.cat([nothing, ~self._wanted(truth).repeat(1, config.denoising)], dim=1)
         logits, corners = [], []
         for layer, move in zip(self.layers, self.moves, strict=True):
-            where = self.of_box(_waves(boxes.flatten(0, 1).reshape(-1, 2, 2), config.channels).flatten(1))
+            where = self.of_box(position_waves(boxes.flatten(0, 1).reshape(-1, 2, 2), config.channels).flatten(1))
             content = layer(content, where.view_as(content), memory, masked, hidden, absent)
             out = self.norm(content)
             boxes = (torch.logit(boxes.clamp(_SMALLEST, 1 - _SMALLEST)) + move(out)).sigmoid().float()
@@ -355,42 +359,6 @@ class QueryDetectionHead(Head[QueryBoxes]):
         return {"values": torch.where(kept[..., None], values, 0.0)}
 
 
-class _Layer(nn.Module):
-    """Queries attend to one another, then to the memory."""
-
-    def __init__(self, config: QueryDetectionHeadConfig) -> None:
-        super().__init__()
-        channels, heads = config.channels, config.attention_heads
-        self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(3))
-        self.among = nn.MultiheadAttention(channels, heads, dropout=config.dropout, batch_first=True)
-        self.to_memory = nn.MultiheadAttention(channels, heads, dropout=config.dropout, batch_first=True)
-        self.wide = nn.Sequential(
-            nn.Linear(channels, 4 * channels), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(4 * channels, channels)
-        )
-
-    def forward(
-        self,
-        x: Tensor,
-        where: Tensor,
-        memory: Tensor,
-        masked: Tensor,
-        hidden: Tensor | None,
-        absent: Tensor | None,
-    ) -> Float[Tensor, "batch queries channels"]:
-        queries = self.norms[0](x)
-        among, _ = self.among(
-            queries + where, queries + where, queries, attn_mask=hidden, key_padding_mask=absent, need_weights=False
-        )
-        x = x + among
-        there = ~masked.all(dim=1)  # a row with nothing to look at looks at zeros, which are then taken away
-        seen, _ = self.to_memory(
-            self.norms[1](x) + where, memory, memory, key_padding_mask=masked & there[:, None], need_weights=False
-        )
-        x = x + seen * there[:, None, None]
-        result: Tensor = x + self.wide(self.norms[2](x))
-        return result
-
-
 def _groups_apart(num: int, noised: int, copies: int, device: torch.device) -> Bool[Tensor, "all all"]:
     """Which queries (columns) each query must not see: the moved boxes, but those of its own copy."""
     group = torch.cat([torch.zeros(num), 1 + torch.arange(noised) // max(1, noised // copies)]).to(device)
@@ -412,15 +380,6 @@ def _corners(channels: int) -> nn.Sequential:
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
     return nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), last)
-
-
-def _waves(points: Float[Tensor, "*shape 2"], channels: int) -> Float[Tensor, "*shape channels"]:
-    """Sinusoidal embeddings of fractions of the image: half of the channels for x, half for y."""
-    half = channels // 4
-    rates = 2 * math.pi * 2.0 ** torch.linspace(0, 5, half, device=points.device)
-    angles = points[..., None].float() * rates
-    waves = torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(-2)
-    return F.pad(waves, (0, channels - waves.shape[-1]))
 
 
 def _focal(logits: Tensor, goal: Tensor) -> Tensor:

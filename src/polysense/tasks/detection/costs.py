@@ -1,19 +1,14 @@
-"""One query for each box: the assignment of least cost, as DETR has it.
-
-Carion et al., "End-to-end object detection with transformers", ECCV 2020, section 3.1: costs say how wrong class and
-corners are, and no two boxes share a query; so nothing has to be suppressed afterwards.
-"""
+"""Costs of giving a query a box: how wrong class and corners are, as DETR has it (see `nn.matching`)."""
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from polysense.tasks.detection.assignment import pairwise_iou
 
-__all__ = ["match_queries", "matching_costs"]
+__all__ = ["matching_costs"]
 
 _CLASS, _DISTANCE, _GIOU = 2.0, 5.0, 2.0
 _FOCUS, _BALANCE = 2.0, 0.25  # of the class's cost, as of the focal loss (Zhu et al., "Deformable DETR", 2021)
@@ -43,26 +38,6 @@ def matching_costs(
     wrong = (1 - _BALANCE) * own.pow(_FOCUS) * -(1 - own + 1e-8).log()
     distance = (predicted[:, :, None] / scale - boxes[:, None] / scale).abs().sum(dim=3)
     return _CLASS * (right - wrong) + _DISTANCE * distance - _GIOU * _pairwise_giou(predicted, boxes)
-
-
-@torch.no_grad()
-def match_queries(
-    costs: Float[Tensor, "batch queries boxes"], wanted: Bool[Tensor, "batch boxes"]
-) -> Int[Tensor, "batch boxes"]:
-    """The query of each box; -1 for boxes that are not to be found, and where there are more of them than queries.
-
-    Each row by itself: the sum of the costs of what is given is the least that it can be.
-    """
-    from scipy.optimize import linear_sum_assignment
-
-    result = np.full(wanted.shape, -1, dtype=np.int64)
-    values, flags = costs.float().cpu().numpy(), wanted.cpu().numpy()
-    for row, (own, there) in enumerate(zip(values, flags, strict=True)):
-        (columns,) = np.nonzero(there)
-        if len(columns):
-            queries, chosen = linear_sum_assignment(np.nan_to_num(own[:, columns], nan=1e6, posinf=1e6, neginf=-1e6))
-            result[row, columns[chosen]] = queries
-    return torch.from_numpy(result).to(wanted.device)
 
 
 def _pairwise_giou(

@@ -1,0 +1,1 @@
+"""Instance segmentation: a mask for each labeled thing in an image column."""

@@ -1,0 +1,1 @@
+"""Files that predicted instances are written to."""
