@@ -1,6 +1,7 @@
-"""Referring expressions: which of several shapes a sentence means, found as a box, or with `--masks` as its pixels.
+"""Referring expressions: which of several shapes a sentence means, found as a box, or as its pixels: with `--masks` as a
+class of theirs, with `--instances` as a thing.
 
-    python benchmarks/grounding.py [--masks] [--rows 4000] [--epochs 40] [--output FOLDER]
+    python benchmarks/grounding.py [--masks | --instances] [--rows 4000] [--epochs 40] [--output FOLDER]
 
 Every picture holds a gray square and four shapes. Two of size, color, form and side of the square take two values each,
 in all four combinations; the other two are the same for all. So in a sentence like "the small red circle left of the
@@ -78,6 +79,7 @@ def _row(draws: np.random.Generator, path: Path) -> dict[str, Any] | None:
         "sentence": f"the {size} {color} {form} {where} the square",
         "thing": json.dumps([{"label": "meant", "box": [left, top, left + side, top + side]}]),
         "pixels": str(path.with_suffix(".mask.png")),
+        "instance": json.dumps([{"label": "meant", "mask": str(path.with_suffix(".mask.png"))}]),
     }
 
 
@@ -105,16 +107,18 @@ def main() -> None:
     parser.add_argument("--test-rows", type=int, default=400)
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--masks", action="store_true", help="pixels in place of boxes")
+    parser.add_argument("--instances", action="store_true", help="things with masks in place of boxes")
     parser.add_argument("--output", type=Path, help="a new folder for pictures and run; else they are deleted")
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = (options.output or Path(temporary)).absolute()
         tables = write_parts(folder, make_rows, options.rows, options.test_rows)
-        target, other = ("pixels", "thing") if options.masks else ("thing", "pixels")
+        target = "pixels" if options.masks else "instance" if options.instances else "thing"
+        others = {name: "ignored" for name in ("thing", "pixels", "instance") if name != target}
         run = polysense.fit(
             tables["train"], target=target, validation=tables["validation"], output=folder / "run",
-            columns={"sentence": "text", "picture": "image", other: "ignored"}, progress=True,
+            columns={"sentence": "text", "picture": "image", **others}, progress=True,
             overrides=[
                 f"training.epochs={options.epochs}", "data.transforms={}", "audit=off", "training.tensorboard=false",
                 "evaluation.contribution=false", *options.overrides,
@@ -122,7 +126,8 @@ def main() -> None:
         )  # fmt: skip
         shown = {"iou/1": "IoU of the shape", "mean_iou": "mean IoU", "pixel_accuracy": "pixels that are right"}
         if not options.masks:
-            shown = {"map_50": "mAP50", "map": "mAP", "box_quality": "box quality"}
+            quality = "mask_quality" if options.instances else "box_quality"
+            shown = {"map_50": "mAP50", "map": "mAP", quality: "score times IoU"}
         print_scores(run.bundle, tables["test"], target, "sentence", shown)
 
 

@@ -51,8 +51,8 @@ def in_original(
 
 
 def mask_overlaps(
-    masks: Sequence[Int[np.ndarray, " runs"]],
-    things: Sequence[Int[np.ndarray, " runs"]],
+    masks: Sequence[Int[np.ndarray, " _runs"]],
+    things: Sequence[Int[np.ndarray, " _runs"]],
     size: tuple[int, int],
     crowd: Bool[np.ndarray, " things"],
 ) -> Float[np.ndarray, "masks things"]:
@@ -83,7 +83,7 @@ def mask_overlaps(
 
 def box_runs(
     boxes: Float[np.ndarray, "boxes 4"], size: tuple[int, int]
-) -> tuple[list[Int[np.ndarray, " runs"]], Float[np.ndarray, " boxes"]]:
+) -> tuple[list[Int[np.ndarray, " _runs"]], Float[np.ndarray, " boxes"]]:
     """Boxes, corners as fractions of a picture of that (height, width), as masks and their areas in pixels."""
     runs, areas = [], []
     for left, top, right, bottom in boxes.tolist():
@@ -94,12 +94,12 @@ def box_runs(
     return runs, np.array(areas)
 
 
-def packed(masks: Sequence[Int[np.ndarray, " runs"]]) -> Int[np.ndarray, " numbers"]:
+def packed(masks: Sequence[Int[np.ndarray, " _runs"]]) -> Int[np.ndarray, " numbers"]:
     """Several masks' runs in one array, each after their number."""
     return np.concatenate([np.zeros(0, dtype=np.int64), *(np.append(len(runs), runs) for runs in masks)])
 
 
-def unpacked(numbers: Int[np.ndarray, " numbers"]) -> list[Int[np.ndarray, " runs"]]:
+def unpacked(numbers: Int[np.ndarray, " numbers"]) -> list[Int[np.ndarray, " _runs"]]:
     """What `packed` was given."""
     masks, start = [], 0
     while start < len(numbers):

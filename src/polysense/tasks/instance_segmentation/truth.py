@@ -39,5 +39,5 @@ class InstanceTruth(Truth):
 
         A class that was not learned has an id beyond the others', which whoever calls must leave out.
         """
-        there: Tensor = self.masks.flatten(2).any(dim=2) & (self.labels >= 0) & (self.kinds == 0)
+        there: Tensor = (self.masks > 0).flatten(2).any(dim=2) & (self.labels >= 0) & (self.kinds == 0)
         return there & self.present[:, None]

@@ -111,8 +111,13 @@ def _images(file: Path, folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
         segmentation = one.get("segmentation")
         if segmentation:
             key = "rle" if isinstance(segmentation, Mapping) else "polygon"
-            own.setdefault("segments", []).append({"label": label, key: segmentation})
+            segment = {"label": label, key: segmentation}
+            segment |= {"area": one["area"]} if one.get("area") is not None else {}
+            own.setdefault("segments", []).append(segment | ({"crowd": True} if one.get("iscrowd") else {}))
+    has_segments = any("segments" in own for own in cells.values())
     for number, own in cells.items():
+        if has_segments and "objects" in own:
+            own.setdefault("segments", [])
         yield paths[number], own
 
 
