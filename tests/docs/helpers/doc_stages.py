@@ -114,7 +114,7 @@ def shards(folder: Path) -> None:
 
 
 def annotated(folder: Path) -> None:
-    """Photographs with boxes, annotated as COCO does."""
+    """Photographs with boxes and masks, annotated as COCO does."""
     content: dict[str, list[dict[str, Any]]] = {
         "images": [], "annotations": [], "categories": [{"id": 1, "name": "cat"}, {"id": 5, "name": "dog"}]
     }  # fmt: skip
@@ -123,7 +123,13 @@ def annotated(folder: Path) -> None:
         _picture(folder / "coco" / "images" / f"{i}.png", i % 3, i)
         content["images"].append({"id": i, "file_name": f"{i}.png"})
         content["annotations"].append(
-            {"id": i, "image_id": i, "category_id": 1 + 4 * (i % 2), "bbox": [1, 2, 8, 9 + i % 4]}
+            {
+                "id": i,
+                "image_id": i,
+                "category_id": 1 + 4 * (i % 2),
+                "bbox": [1, 2, 8, 9 + i % 4],
+                "segmentation": [[1, 2, 9, 2, 9, 11 + i % 4, 1, 11 + i % 4]],
+            }
         )
     (folder / "coco" / "instances.json").write_text(json.dumps(content), encoding="utf-8")
 
@@ -284,6 +290,7 @@ STAGES: Mapping[str, Stage] = {
     "Rankings: what a user chooses next": Stage(make=choices),
     "Shards": Stage(make=shards),
     "Boxes: detection": Stage(make=annotated),
+    "Instances: a mask for each thing": Stage(make=annotated),
     "Videos": Stage(make=clips),
     "Decoding strategies": Stage(
         make=captions,
