@@ -125,10 +125,11 @@ def emoji(arguments: argparse.Namespace) -> dict[str, Any]:
     return results
 
 
-def recall(judge: Any, source: Any) -> dict[str, float]:
-    """Of the name, by the image."""
+def recall(judge: Any, source: Any) -> dict[str, tuple[float, float, float]]:
+    """Of the name, by the image, with its interval."""
     metrics = polysense.evaluate(judge, source, simple_baselines=False).evaluation.metrics["embedding"]
-    return {name: one.value for name, one in metrics.items() if "image" in name and "@" in name}
+    chosen = (f"recall_at_{most}/image to name" for most in (1, 5, 10))
+    return {name: (metrics[name].value, metrics[name].low, metrics[name].high) for name in chosen}
 
 
 def main() -> None:

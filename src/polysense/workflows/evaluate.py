@@ -29,6 +29,7 @@ from polysense.reports.terminal import report_text
 from polysense.workflows.baseline_scores import kept_simple_baselines, no_simple_baselines
 from polysense.workflows.blind_control import shuffled_inputs
 from polysense.workflows.evaluating import within
+from polysense.workflows.joint_similarity import JointSimilarity, joint_similarities, judged_columns
 from polysense.workflows.scoring import evaluate_bundle
 from polysense.workflows.table_split import part_of
 
@@ -52,6 +53,7 @@ class Scores:
         warnings: Per column what could be read and still means little to the model: categories that it does not know.
         groups: The scores by each column that was named, for each target.
         against: For each target the other models that were named, paired.
+        similarities: How well predicted cells go with the inputs in another model's joint space, where one was named.
     """
 
     table: str
@@ -63,6 +65,7 @@ class Scores:
     warnings: tuple[str, ...] = ()
     groups: tuple[Groups, ...] = ()
     against: tuple[PairedScores, ...] = ()
+    similarities: tuple[JointSimilarity, ...] = ()
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -80,6 +83,7 @@ class Scores:
             **self.evaluation.as_summary_json(),
             **({"groups": [{"target": each.target, **each.record()} for each in self.groups]} if self.groups else {}),
             **({"against": [each.as_json() for each in self.against]} if self.against else {}),
+            **({"similarities": [each.as_json() for each in self.similarities]} if self.similarities else {}),
             "warnings": list(self.warnings),
             "unreadable": [cell.as_dict() for cell in self.evaluation.unreadable],
         }
@@ -105,6 +109,8 @@ class Scores:
             lines += ["", *wrapped(f"No simple baselines: {self.no_simple_baselines}.", hanging="  ")]
         for paired in self.against:
             lines += ["", *paired_text(paired).splitlines()]
+        for similarity in self.similarities:
+            lines += ["", *wrapped(f"{similarity.text()}.", hanging="  ")]
         for groups in self.groups:
             lines += ["", *groups_text(groups).splitlines()]
         cells = self.evaluation.unreadable
@@ -126,6 +132,7 @@ def evaluate(
     split: str | None = None,
     by: Sequence[str] = (),
     against: Sequence[Bundle | str | Path] = (),
+    judge: Bundle | str | Path | None = None,
     simple_baselines: bool = True,
     block_size: int | None = None,
     exact: bool | None = None,
@@ -146,6 +153,8 @@ def evaluate(
             too, and the gap between the best and the worst.
         against: Other bundles, or their folders, that predict the same targets: they are scored on the same rows, and
             every metric that both have is compared, paired.
+        judge: A bundle with a joint embedding space, or its folder, of which a predicted column and an input are
+            members: predicted cells are scored by their cosine with the input there.
         simple_baselines: Whether the simple models that the run's folder keeps are scored beside the model.
         block_size: As in `predict`.
         exact: As in `predict`.
@@ -165,10 +174,14 @@ def evaluate(
     others = [(_called(other, i), as_bundle(other)) for i, other in enumerate(against)]
     for name, other in others:
         _require_alike(loaded, other, name)
+    judging = None if judge is None else as_bundle(judge)
+    if judging is not None:
+        judged_columns(loaded, judging)
     warnings = warn_of_each(_log, loaded.processor.unfamiliar(table))
     blind = shuffled_inputs(table, loaded.schema, seed)
     reads_simple = simple_baselines and not no_simple_baselines(replace(loaded, folder=own.folder))
-    total = len(table) * (1 + (blind is not None) + reads_simple + len(others))
+    before = 1 + (blind is not None) + len(others)
+    total = len(table) * (before + reads_simple + 3 * (judging is not None))
     evaluation = evaluate_bundle(loaded, table, bootstrap=bootstrap, seed=seed, progress=within(progress, 0, total))
     if not any(evaluation.num_counted(target.name) for target in loaded.schema.targets):
         cells = "; ".join(str(cell) for cell in evaluation.unreadable[:3])
@@ -192,6 +205,12 @@ def evaluate(
             paired_scores(evaluation, scored, target, name, bootstrap=bootstrap, seed=seed)
             for target in loaded.schema.targets
         ]
+    similarities = list[JointSimilarity]()
+    if judging is not None:
+        rest = within(progress, len(table) * before, total)
+        similarities = joint_similarities(
+            loaded, judging, table, bootstrap=bootstrap, seed=seed, progress=rest
+        )  # fmt: skip
     if simple_baselines:
         rest = within(progress, total - len(table), total)
         simple, why_none = kept_simple_baselines(
@@ -207,6 +226,7 @@ def evaluate(
         warnings=warnings,
         groups=_groups(loaded, table, evaluation, by, bootstrap, seed),
         against=tuple(paired),
+        similarities=tuple(similarities),
     )
 
 

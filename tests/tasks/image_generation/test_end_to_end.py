@@ -181,3 +181,29 @@ def test_the_default_learns_is_saved_and_predicts_the_same(folder: Path, tmp_pat
     made = images(run.bundle.predict(asked))
     assert images(polysense.load(run.folder).predict(asked)) == made
     assert made[0] != made[1]
+
+
+def test_generated_pictures_are_scored_in_a_joint_space(bundle: Bundle, folder: Path, tmp_path: Path) -> None:
+    """Beside the true pictures, and beside generated ones with another row's words."""
+    small = [
+        "model.width=16",
+        "training.epochs=6",
+        "training.tensorboard=false",
+        "evaluation.report=false",
+        "audit=off",
+    ]
+    judge = polysense.fit(
+        folder / "data.jsonl", target=["picture", "shape"], task="retrieval", output=tmp_path / "judge",
+        columns={"size": "ignored"}, overrides=small, preset="fast", progress=False,
+    ).bundle  # fmt: skip
+    rows = [json.loads(line) for line in (folder / "data.jsonl").read_text(encoding="utf-8").splitlines()[:24]]
+    scores = polysense.evaluate(bundle, rows, root=folder, judge=judge, bootstrap=20, simple_baselines=False)
+    (one,) = scores.similarities
+    assert (one.target, one.column, one.num_rows) == ("picture", "shape", 22)  # two rows have no true picture
+    assert -1 <= one.shuffled.value <= one.predicted.value <= 1
+    assert one.gain.value == pytest.approx(one.predicted.value - one.shuffled.value)
+    assert one.true.has_bounds
+    assert scores.as_json()["similarities"][0]["gain"]["value"] == one.gain.value
+    assert "picture with shape in the joint space" in " ".join(scores.text().split())
+    with pytest.raises(ConfigError, match="its joint space is of no columns"):
+        polysense.evaluate(bundle, rows, root=folder, judge=bundle)

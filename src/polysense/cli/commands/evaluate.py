@@ -48,6 +48,14 @@ def evaluate(
             "given several times.",
         ),
     ] = None,
+    judge: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="BUNDLE",
+            help="A trained model with a joint embedding space of a predicted column and an input: predicted cells are "
+            "scored by their cosine with the input there.",
+        ),
+    ] = None,
     bootstrap: Annotated[
         int, typer.Option(metavar="N", min=0, max=100_000, help="Resamplings for the intervals; 0 leaves them out.")
     ] = 1000,
@@ -74,6 +82,7 @@ def evaluate(
             split=split,
             by=by or (),
             against=[on_device(other, device) for other in against or ()],
+            judge=None if judge is None else on_device(judge, device),
             simple_baselines=simple_baselines,
             block_size=block_size,
             exact=exact,
