@@ -1,5 +1,5 @@
-"""Referring expressions: which of several shapes a sentence means, found as a box, or as its pixels: with `--masks` as a
-class of theirs, with `--instances` as a thing.
+"""Referring expressions: which of several shapes a sentence means, found as a box, or as its pixels: with
+`--masks` as a class of theirs, with `--instances` as a thing.
 
     python benchmarks/grounding.py [--masks | --instances] [--rows 4000] [--epochs 40] [--output FOLDER]
 

@@ -115,7 +115,7 @@ def joint_similarities(
     sources = {target.name: target.columns[0] for target in bundle.schema.targets if target.name in judged}
     predictions = bundle.predict_dataset(bundle.dataset(table), progress=within(progress, 0, 3 * num)).frame
     truth = _embeddings(judge, table, within(progress, num, 3 * num))
-    cells = [predictions[name].rename(column) for name, column in sources.items()]
+    cells = [predictions[name].alias(column) for name, column in sources.items()]
     made = dataclasses.replace(table, frame=table.frame.with_columns(cells), imputations=None)
     own = _embeddings(judge, made, within(progress, 2 * num, 3 * num))
     order = permutation(num, seed, "other rows' inputs")
