@@ -97,6 +97,9 @@ class InstanceSegmentationSpec(RowSpec[InstanceTarget]):
     class_probabilities = Unsupported("nobody has said which things might have been there")
     conformal = Unsupported("no set of masks holds the true ones with a stated probability")
     numbers = Unsupported("it predicts masks, and no numbers")
+    editor = Unsupported(
+        "masks are not painted on the labeling page yet; paint them in Label Studio or CVAT and convert the file"
+    )
     mistakes = "polysense.tasks.instance_segmentation.mistakes:mistakes"
 
     def preset(self, size: ModelSize, delimiter: str | None) -> TaskPreset:
