@@ -32,18 +32,18 @@ if TYPE_CHECKING:
         embed,
         evaluate,
         explain,
-        export_labels,
         fewshot,
         fit,
-        import_labels,
         impute,
-        label,
         new,
         predict,
         prepare,
         stream,
         zero_shot,
     )
+    from polysense.api import export_labels as export_labels
+    from polysense.api import import_labels as import_labels
+    from polysense.api import label as label
     from polysense.bundle import Bundle, load
     from polysense.data.media.paths import ConfinedFolder, media_folder
     from polysense.data.tables.predictions import Predictions
@@ -71,12 +71,9 @@ __all__ = [
     "embed",
     "evaluate",
     "explain",
-    "export_labels",
     "fewshot",
     "fit",
-    "import_labels",
     "impute",
-    "label",
     "load",
     "load_recipe",
     "media_folder",
