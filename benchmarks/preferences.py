@@ -175,7 +175,7 @@ def main() -> None:
     bundle = arguments.work / "base" / "bundle"
     recipe = polysense.load(bundle).recipe["model"]["heads"]["text"]
     if arguments.language_model:
-        fixed += [f"model.heads.text.type={recipe['type']}", f"model.heads.text.path={recipe['path']}"]
+        fixed.append(f"model.heads.text={json.dumps(recipe)}")
     test = [row for row in _rows(table) if row["split"] == "test"]
     part = arguments.work / "test.jsonl"
     part.write_text("".join(json.dumps(row) + "\n" for row in test), encoding="utf-8")
