@@ -107,6 +107,23 @@ def test_rows_without_references_are_not_counted_where_the_reward_needs_them() -
     assert losses["rl/loss"].total[one.batch.rows.tolist().index(1)] == 0
 
 
+def test_held_out_rows_are_judged_by_nobody() -> None:
+    """Their numbers are those of another table, whose references are not the training rows'."""
+    one = writer({"rl": PolicyGradientConfig(reward=FunctionRewardConfig(name=f"{__name__}:nobody"), num_samples=2)})
+    one.model.eval()
+    losses = one.model.losses(one.batch).losses
+    assert {name: float(row.total.detach().sum()) for name, row in losses.items() if name != "say"} == dict.fromkeys(
+        ("rl/loss", "rl/reward", "rl/length", "rl/unique", "rl/diversity", "rl/kl"), 0.0
+    )
+    one.model.train()
+    with pytest.raises(AssertionError, match="asked"):
+        one.losses()
+
+
+def nobody(texts: list[str], references: list[list[str]]) -> list[float]:
+    raise AssertionError("asked")
+
+
 def length_and_references(texts: list[str], references: list[list[str]]) -> list[float]:
     assert len(texts) == len(references)
     return [float(len(text)) for text in texts]

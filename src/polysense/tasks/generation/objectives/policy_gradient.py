@@ -150,7 +150,15 @@ class PolicyGradient(Objective):
         self._reward = self.config.reward.build(beginning, self._reader)
 
     def forward(self, state: TrainingState) -> dict[str, RowLoss]:
-        """Each row's loss; beside it, for the log, what its samples are worth and how they are."""
+        """Each row's loss; beside it, for the log, what its samples are worth and how they are.
+
+        Nothing is said outside of training: the rows may then be another table's, whose references are not these, and
+        a validation metric says what a sampled reward only estimates.
+        """
+        if not self.training:
+            nothing = state.fused.pooled.sum(dim=1) * 0.0
+            counts = self.count(state.batch, state.heads)
+            return {name: RowLoss(nothing, counts[name]) for name in self.weights}
         config, k, batch = self.config, self.config.num_samples, state.batch
         head = self.policy.head(state)
         if not isinstance(head, TokenHead):
