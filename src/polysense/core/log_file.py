@@ -136,7 +136,7 @@ class DurableLog:
             return []
         return content.split(b"\n")[:-1]
 
-    def open(self) -> list[bytes]:
+    def recover(self) -> list[bytes]:
         """Opens it to append to, and gives its whole lines; what a killed process left of half a line is cut off.
 
         Raises:

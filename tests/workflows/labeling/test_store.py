@@ -77,7 +77,7 @@ def test_a_damaged_line_is_left_alone_and_told(tmp_path: Path) -> None:
 
 def test_what_a_full_disk_takes_in_part_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = DurableLog(tmp_path / "log")
-    log.open()
+    log.recover()
     log.append(b"first")
 
     def full(descriptor: int) -> None:
@@ -108,7 +108,7 @@ def test_a_killed_process_loses_nothing_that_it_confirmed(tmp_path: Path) -> Non
         "from pathlib import Path\n"
         "from polysense.core.log_file import DurableLog\n"
         "log = DurableLog(Path(sys.argv[1]))\n"
-        "log.open()\n"
+        "log.recover()\n"
         "for number in range(10**6):\n"
         "    log.append(b'%d' % number * 50)\n"
         "    os.write(1, b'%d\\n' % number)\n"
@@ -120,7 +120,7 @@ def test_a_killed_process_loses_nothing_that_it_confirmed(tmp_path: Path) -> Non
         process.kill()
         confirmed = 40 + process.stdout.read().count(b"\n")
     log = DurableLog(tmp_path / "log")
-    lines = log.open()
+    lines = log.recover()
     log.close()
     assert confirmed <= len(lines) <= confirmed + 1
     assert lines == [b"%d" % number * 50 for number in range(len(lines))]

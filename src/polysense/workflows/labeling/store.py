@@ -120,7 +120,7 @@ class LabelStore:
         return store
 
     def _open(self) -> None:
-        before = self._take(self._log.open())
+        before = self._take(self._log.recover())
         if before != self.header:
             self._log.append(line_of({"journal": _VERSION, **_plain(self.header)}))
 
