@@ -58,7 +58,7 @@ demo: env
 
 # Last, so that pytest's summary ends the output and its exit code is make's.
 test: lint
-	@$(TEST_ENV) "$(BIN)/python" -m pytest -m "not slow" -n $(JOBS) -q $(PYTEST_ARGS)
+	@$(TEST_ENV) "$(BIN)/python" -m pytest -m "not slow" -n $(JOBS) --dist worksteal -q $(PYTEST_ARGS)
 
 test-slow: env
 	@$(TEST_ENV) "$(BIN)/python" -m pytest -m slow -q $(PYTEST_ARGS)
@@ -67,12 +67,12 @@ test-slow: env
 test-newest: env
 	@"$(BIN)/uv" venv --quiet --clear --python "$(BIN)/python" "$(VENV)-newest"
 	@"$(BIN)/uv" pip install --quiet --python "$(VENV)-newest/bin/python" --upgrade -e '.[dev]'
-	@$(TEST_ENV) "$(VENV)-newest/bin/python" -m pytest --list-deprecations -m "not slow" -n $(JOBS) -q $(PYTEST_ARGS)
+	@$(TEST_ENV) "$(VENV)-newest/bin/python" -m pytest --list-deprecations -m "not slow" -n $(JOBS) --dist worksteal -q $(PYTEST_ARGS)
 
 test-oldest: env
 	@"$(BIN)/uv" venv --quiet --clear --python "$(BIN)/python" "$(VENV)-oldest"
 	@"$(BIN)/uv" pip install --quiet --python "$(VENV)-oldest/bin/python" --resolution lowest-direct -e '.[dev]'
-	@$(TEST_ENV) "$(VENV)-oldest/bin/python" -m pytest --list-deprecations -m "not slow" -n $(JOBS) -q $(PYTEST_ARGS)
+	@$(TEST_ENV) "$(VENV)-oldest/bin/python" -m pytest --list-deprecations -m "not slow" -n $(JOBS) --dist worksteal -q $(PYTEST_ARGS)
 
 lint: env
 	"$(BIN)/ruff" check .

@@ -228,6 +228,7 @@ def test_evaluate(api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
         "split": None,
         "by": ["site", "device"],
         "against": [Path("runs/b")],
+        "judge": None,
         "simple_baselines": True,
         "block_size": None,
         "exact": None,

@@ -114,7 +114,8 @@ def test_segments_captions_and_areas_of_coco_stand_in_one_row(tmp_path: Path) ->
     (row,) = [row for row in rows if row["image"] == "train2017/a.png"]
     assert row["captions"] == ["a cat", "a dog"]
     assert row["objects"][0]["area"] == 50
-    assert [set(each) for each in row["segments"]] == [{"label", "polygon", "area"}, {"label", "rle"}]
+    assert [set(each) for each in row["segments"]] == [{"label", "polygon", "area"}, {"label", "rle", "area", "crowd"}]
+    assert row["segments"][1]["crowd"] is True
 
 
 def test_polygons_of_yolo_have_their_boxes(tmp_path: Path) -> None:
