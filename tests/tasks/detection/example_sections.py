@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from polysense.core.report_section import ReportSection
 from polysense.evaluation.bootstrap import Interval
+from polysense.evaluation.instance_report import ClassScore
 from polysense.tasks.detection.overlay import BoxOverlay
 from polysense.tasks.detection.record import DetectionTarget
-from polysense.tasks.detection.report_section import ClassScore
 
 
 def example_sections(name: str) -> list[ReportSection]:
@@ -14,7 +14,7 @@ def example_sections(name: str) -> list[ReportSection]:
     target = DetectionTarget(name=name, columns=("boxes",), classes=(name, "b"))
     overlay = BoxOverlay(images=(b"x", b"x"), truth=name, predicted=name, classes=((name, "#ff0000"),))
     value = Interval(0.5, 0.4, 0.6)
-    scores = [ClassScore(name=name, num_boxes=3, precision=value, at_half=value, baseline=float("nan"))]
+    scores = [ClassScore(name=name, num_things=3, precision=value, at_half=value, baseline=float("nan"))]
     return [
         ReportSection(
             template="polysense.tasks.detection:report.html.j2",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from polysense.core.report_section import ReportSection
 from polysense.evaluation.bootstrap import Interval
+from polysense.evaluation.instance_report import ClassScore
 from polysense.tasks.instance_segmentation.overlay import InstanceOverlay
 from polysense.tasks.instance_segmentation.record import InstanceTarget
-from polysense.tasks.instance_segmentation.report_section import ClassScore
 
 
 def example_sections(name: str) -> list[ReportSection]:

@@ -71,5 +71,7 @@ def _listening(port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listening.close()
         reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(f"--port {port}: {reason}; name another one, or leave it out for a free one") from None
+        raise ConfigError(
+            f"--port {port}: {reason.rstrip('.')}; name another one, or leave it out for a free one"
+        ) from None
     return listening

@@ -12,8 +12,9 @@ from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.modality_spec import ModelSize
 from polysense.core.row_spec import RowSpec
 from polysense.core.sample import Sample
-from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, Explained, Measure, TaskPreset
+from polysense.core.task_spec import Answer, Arrays, BatchRows, Measure, TaskPreset
 from polysense.core.unsupported import Unsupported
+from polysense.evaluation.instances import InstanceContribution, SurestScore
 from polysense.evaluation.metrics.average_precision import image_scores
 from polysense.tasks.detection.metrics import detection_metrics, detection_scorer, image_boxes
 from polysense.tasks.detection.record import DetectionTarget
@@ -21,41 +22,11 @@ from polysense.tasks.detection.record import DetectionTarget
 __all__ = ["SPEC", "DetectionSpec", "in_original"]
 
 
-class _Contribution(Contribution[DetectionTarget]):
-    """An image's average precision, and the mean quality of its boxes, which also sees moves that change no rank."""
-
+class _Contribution(InstanceContribution[DetectionTarget]):
     measures = (
         Measure("image_precision", "average precision of an image", "pp"),
         Measure("box_quality", "score times IoU of a box", "pp"),
     )
-    is_prior_without_columns = True
-
-    def row_values(self, target: DetectionTarget, statistics: Statistics) -> np.ndarray:
-        quality = statistics["quality"]
-        per_box = np.where(quality[:, 1] > 0, quality[:, 0] / np.maximum(quality[:, 1], 1), statistics["precision"])
-        return np.column_stack([statistics["precision"], per_box])
-
-
-class _Explained(Explained[DetectionTarget]):
-    """The score of the surest box of a class."""
-
-    def choices(self, target: DetectionTarget) -> Sequence[str]:
-        return target.classes
-
-    def chosen(self, target: DetectionTarget, prediction: Arrays) -> int:
-        first = prediction["values"][0]
-        return int(first[first[:, 5].argmax(), 0])
-
-    def numbers(self, target: DetectionTarget, prediction: Arrays, choice: int) -> np.ndarray:
-        values = prediction["values"].astype(np.float64)
-        result: np.ndarray = np.where(values[..., 0] == choice, values[..., 5], 0.0).max(axis=1)
-        return result
-
-    def title(self, target: DetectionTarget, choice: int) -> str:
-        return f"score of the surest box of {target.classes[choice]!r}"
-
-    def answers(self, target: DetectionTarget, prediction: Arrays, choice: int) -> Sequence[str] | None:
-        return None  # some box moves with anything
 
 
 class DetectionSpec(RowSpec[DetectionTarget]):
@@ -74,7 +45,7 @@ class DetectionSpec(RowSpec[DetectionTarget]):
     decode = "polysense.tasks.detection.predicted:predicted_columns"
     answer = Answer.STRUCTURE
     infer = "polysense.tasks.detection.infer:claim"
-    explained = _Explained()
+    explained = SurestScore[DetectionTarget](score=5, of="box of ")
     prior = Unsupported("a row without its image has no boxes")
     proper_score = Unsupported("a score is the expected IoU of a box, and no probability of it")
     contribution = _Contribution()

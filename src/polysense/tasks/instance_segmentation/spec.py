@@ -11,9 +11,10 @@ from polysense.core.metric import Metric, Scorer, Statistics, marked
 from polysense.core.modality_spec import ModelSize
 from polysense.core.row_spec import RowSpec
 from polysense.core.sample import Sample
-from polysense.core.task_spec import Answer, Arrays, BatchRows, Contribution, Explained, Measure, TaskPreset
+from polysense.core.task_spec import Answer, Arrays, BatchRows, Measure, TaskPreset
 from polysense.core.unsupported import Unsupported
 from polysense.data.media.mask_codes import from_runs
+from polysense.evaluation.instances import InstanceContribution, SurestScore
 from polysense.evaluation.metrics.average_precision import (
     AveragePrecisionScorer,
     ImageInstances,
@@ -30,41 +31,11 @@ __all__ = ["SPEC", "InstanceSegmentationSpec"]
 _MOST_SHOWN = 50  # masks of a row that evaluations keep
 
 
-class _Contribution(Contribution[InstanceTarget]):
-    """An image's average precision, and the mean quality of its masks, which also sees moves that change no rank."""
-
+class _Contribution(InstanceContribution[InstanceTarget]):
     measures = (
         Measure("image_precision", "average precision of an image", "pp"),
         Measure("mask_quality", "score times IoU of a mask", "pp"),
     )
-    is_prior_without_columns = True
-
-    def row_values(self, target: InstanceTarget, statistics: Statistics) -> np.ndarray:
-        quality = statistics["quality"]
-        per_mask = np.where(quality[:, 1] > 0, quality[:, 0] / np.maximum(quality[:, 1], 1), statistics["precision"])
-        return np.column_stack([statistics["precision"], per_mask])
-
-
-class _Explained(Explained[InstanceTarget]):
-    """The score of the surest thing of a class."""
-
-    def choices(self, target: InstanceTarget) -> Sequence[str]:
-        return target.classes
-
-    def chosen(self, target: InstanceTarget, prediction: Arrays) -> int:
-        first = prediction["values"][0]
-        return int(first[first[:, 1].argmax(), 0])
-
-    def numbers(self, target: InstanceTarget, prediction: Arrays, choice: int) -> np.ndarray:
-        values = prediction["values"].astype(np.float64)
-        result: np.ndarray = np.where(values[..., 0] == choice, values[..., 1], 0.0).max(axis=1)
-        return result
-
-    def title(self, target: InstanceTarget, choice: int) -> str:
-        return f"score of the surest {target.classes[choice]!r}"
-
-    def answers(self, target: InstanceTarget, prediction: Arrays, choice: int) -> Sequence[str] | None:
-        return None  # some mask moves with anything
 
 
 class InstanceSegmentationSpec(RowSpec[InstanceTarget]):
@@ -84,7 +55,7 @@ class InstanceSegmentationSpec(RowSpec[InstanceTarget]):
     decode = "polysense.tasks.instance_segmentation.predicted:predicted_columns"
     answer = Answer.STRUCTURE
     infer = "polysense.tasks.instance_segmentation.infer:claim"
-    explained = _Explained()
+    explained = SurestScore[InstanceTarget](score=1)
     prior = Unsupported("a row without its image has no masks")
     proper_score = Unsupported("a score is the expected quality of a mask, and no probability of it")
     contribution = _Contribution()

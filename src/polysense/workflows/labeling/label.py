@@ -288,7 +288,8 @@ def _guideline(path: str | Path | None) -> str:
     try:
         text = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: can't be read as a guideline: {error}; expected a text file in UTF-8") from None
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"{path}: can't be read as a guideline: {reason}; expected a text file in UTF-8") from None
     if len(text) > _LONGEST_GUIDELINE:
         raise ConfigError(f"{path}: found {len(text):,} characters, expected at most {_LONGEST_GUIDELINE:,}")
     return text

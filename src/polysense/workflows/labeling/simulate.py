@@ -20,13 +20,10 @@ from jaxtyping import Float
 
 from polysense.config.base import members
 from polysense.core.batch import Batch, Truth
-from polysense.core.files import named_path, write_text
-from polysense.core.json import json_text
 from polysense.core.pytree import concatenate
 from polysense.core.random import fold, generator
 from polysense.core.sample import Unreadable
 from polysense.data.split import RandomSplitConfig, groups_of
-from polysense.data.tables.frame_file import naming
 from polysense.data.tables.sources import Table, read_table
 from polysense.errors import ConfigError, TableError
 from polysense.escaping import joined
@@ -44,6 +41,7 @@ from polysense.workflows.labeling.row_features import RowFeatures
 from polysense.workflows.labeling.strategies.base import StrategyConfig, strategy_named
 from polysense.workflows.prepare import prepare, pretrained_override, split_tables
 from polysense.workflows.score_statistics import plain_head, score_statistics
+from polysense.workflows.written_page import write_page
 
 __all__ = ["LabelingRows", "Simulation", "label_numbers", "simulate_curves", "simulate_labeling"]
 
@@ -103,15 +101,7 @@ class Simulation:
         Raises:
             TableError: A file can't be written.
         """
-        path = named_path(path)
-        is_file = path.suffix.lower() in (".html", ".json")
-        files = [path] if is_file else [path / "labeling.html", path / "labeling.json"]
-        for file in files:
-            is_page = file.suffix.lower() == ".html"
-            content = render_label_curves(self.measured) if is_page else json_text(self.as_json(), indent=1) + "\n"
-            with naming(file):
-                write_text(file, content)
-        return files
+        return write_page(path, "labeling", lambda: render_label_curves(self.measured), self.as_json)
 
 
 def simulate_labeling(

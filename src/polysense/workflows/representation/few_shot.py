@@ -10,15 +10,12 @@ from typing import Any
 import numpy as np
 
 from polysense.bundle import Bundle, as_bundle
-from polysense.core.files import named_path, write_text
-from polysense.core.json import json_text
 from polysense.core.registry import task
 from polysense.core.sample import Unreadable
 from polysense.data.media.paths import ConfinedFolder, OnlineFolder
 from polysense.data.roles.infer import guess_target
 from polysense.data.roles.profile import ColumnProfile
 from polysense.data.split import FractionSplitConfig, split
-from polysense.data.tables.frame_file import naming
 from polysense.data.tables.sources import Table, read_table
 from polysense.data.values.classes import Classes
 from polysense.errors import ColumnError, ConfigError, DecodeError, TableError
@@ -31,6 +28,7 @@ from polysense.workflows.evaluating import within
 from polysense.workflows.prepare import split_tables
 from polysense.workflows.representation.features import Features, choose_features, features, random_model
 from polysense.workflows.table_split import is_same, recipe_of
+from polysense.workflows.written_page import write_page
 
 __all__ = ["SHOTS", "Shots", "fewshot"]
 
@@ -69,16 +67,7 @@ class Shots:
         Raises:
             TableError: A file can't be written.
         """
-        path = named_path(path)
-        files = [path] if path.suffix.lower() in (".html", ".json") else [path / "fewshot.html", path / "fewshot.json"]
-        for file in files:
-            if file.suffix.lower() == ".html":
-                content = render_few_shot(self.measured)
-            else:
-                content = json_text(self.as_json(), indent=1) + "\n"
-            with naming(file):
-                write_text(file, content)
-        return files
+        return write_page(path, "fewshot", lambda: render_few_shot(self.measured), self.as_json)
 
 
 def fewshot(
